@@ -1,0 +1,168 @@
+"""Injected episodes as training rows: returns, advantages, old log-probabilities and weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch as th
+from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.common.vec_env import VecEnv
+
+from nlf_sb3.algorithms.imitation import EvaluateActions, raw_policy_actions, to_policy_actions
+from nlf_sb3.algorithms.rows import InjectedRows, RowShare, index_observations
+from nlf_sb3.algorithms.vec_envs import to_policy_observations, to_policy_rewards
+from nlf_sb3.distributions import log_relative_density
+from nlf_sb3.losses import policy_shaping_weight
+from nlf_sb3.segments import ExpertSegment, discounted_returns
+
+MAX_SCALED_ADVANTAGE = 5.0
+"""Bound of an injected row's advantage, in standard deviations of the agent's own, in ``"bounded"`` weighting."""
+
+PolicyLosses = Callable[[th.Tensor, th.Tensor, th.Tensor], th.Tensor]
+"""Maps log-probabilities, old log-probabilities and advantages, each ``[k]``, to losses ``[k]``."""
+
+
+def build_injected_rows(
+    policy: ActorCriticPolicy,
+    env: VecEnv,
+    segments: list[tuple[ExpertSegment, list[np.ndarray]]],
+    *,
+    gamma: float,
+    advantage_statistics: tuple[float, float] | None,
+    use_critic: bool,
+    bootstrap_at_time_limit: bool,
+    bounded: bool,
+) -> InjectedRows:
+    """
+    Turn injected episodes into rows, under the policy that collected the rollout.
+
+    Returns-to-go start from 0 where the episode terminated and from V(s_T) where it was truncated or
+    cut. Advantages are G - V(s), mapped as the agent's own are. With ``bounded``, a mapped advantage is
+    at most :data:`MAX_SCALED_ADVANTAGE` either way, and rows that did badly count by
+    :func:`~nlf_sb3.losses.policy_shaping_weight`: the gradient of log pi grows without end as pi
+    vanishes, and PPO's clip doesn't hold it where the advantage is negative.
+
+    :param policy: The policy, unchanged since the rollout began
+    :param env: The learner's environment; its normalisation statistics are applied and left alone
+    :param segments: Injected episodes, each with the prefix's actions as the policy proposed them
+    :param gamma: Discount factor
+    :param advantage_statistics: Mean and standard deviation that normalise the agent's advantages, or None
+    :param use_critic: Whether V is subtracted, and bootstraps; without it, it counts as 0
+    :param bootstrap_at_time_limit: False if returns end at the time limit
+    :param bounded: See above
+    :return: Rows of all episodes, one after another
+    """
+    parts = [_policy_scale(policy, env, segment, prefix) for segment, prefix in segments]
+    observations = _concatenate([observation for observation, _ in parts])
+    actions = th.cat([action for _, action in parts])
+    policy.set_training_mode(False)
+    with th.no_grad():
+        obs_tensor, _ = policy.obs_to_tensor(observations)  # type: ignore[arg-type]
+        values, log_prob, _ = policy.evaluate_actions(obs_tensor, actions)
+        relative = log_relative_density(policy.action_dist, log_prob) if bounded else None
+    returns = np.concatenate(
+        [
+            discounted_returns(
+                to_policy_rewards(env, segment.rewards),
+                gamma,
+                _last_value(policy, env, segment)
+                if use_critic and (bootstrap_at_time_limit or not segment.truncated)
+                else 0.0,
+            )
+            for segment, _ in segments
+        ]
+    )
+    return_tensor = th.as_tensor(returns, dtype=th.float32, device=policy.device)
+    advantages = return_tensor - values.flatten() if use_critic else return_tensor.clone()
+    if advantage_statistics is not None:
+        mean, std = advantage_statistics
+        advantages = (advantages - mean) / (std + 1e-8)
+    weights = th.ones_like(advantages)
+    if relative is not None:
+        if advantage_statistics is not None:
+            advantages = advantages.clamp(-MAX_SCALED_ADVANTAGE, MAX_SCALED_ADVANTAGE)
+        weights = th.where(advantages < 0, policy_shaping_weight(relative), weights)
+    return InjectedRows(obs_tensor, actions, log_prob, advantages, return_tensor, weights)
+
+
+class InjectionTerm:
+    """
+    What a minibatch adds for its share of a rollout's injected rows.
+
+    :param rows: All injected rows
+    :param evaluate_actions: The policy's forward pass
+    :param policy_losses: The algorithm's own policy loss, row by row
+    :param n_rows: N, rows of the rollout
+    :param coef: Weight of the mean over all injected rows; None counts each of them as one of the agent's N
+    :param vf_coef: Weight of the injected rows in the critic's loss
+    :param rng: Shuffles the rows
+    """
+
+    def __init__(
+        self,
+        rows: InjectedRows,
+        evaluate_actions: EvaluateActions,
+        policy_losses: PolicyLosses,
+        *,
+        n_rows: int,
+        coef: float | None,
+        vf_coef: float,
+        rng: np.random.Generator,
+    ) -> None:
+        self._rows = rows
+        self._evaluate_actions = evaluate_actions
+        self._policy_losses = policy_losses
+        self._share = RowShare(len(rows), n_rows, rng)
+        self._n_rows = n_rows
+        self._row_weight = 1.0 / n_rows if coef is None else coef / len(rows)
+        self._vf_coef = vf_coef
+
+    def __call__(self, n_batch_rows: int) -> tuple[th.Tensor, th.Tensor]:
+        """
+        :param n_batch_rows: B, rows of the minibatch
+        :return: The injected rows' policy loss and value loss, scalars
+        """
+        return self._loss_of(self._share.next(n_batch_rows), self._row_weight * self._n_rows / n_batch_rows)
+
+    def loss_of_all(self, row_weight: float) -> tuple[th.Tensor, th.Tensor]:
+        """
+        :param row_weight: Weight of each row
+        :return: The policy loss and value loss of all injected rows, scalars
+        """
+        return self._loss_of(th.arange(len(self._rows)), row_weight)
+
+    def _loss_of(self, chosen: th.Tensor, row_weight: float) -> tuple[th.Tensor, th.Tensor]:
+        rows = self._rows
+        values, log_prob, _ = self._evaluate_actions(index_observations(rows.observations, chosen), rows.actions[chosen])
+        losses = self._policy_losses(log_prob, rows.old_log_prob[chosen], rows.advantages[chosen])
+        policy_loss = (rows.weights[chosen] * losses).sum() * row_weight
+        value_loss = ((values.flatten() - rows.returns[chosen]) ** 2).sum() * row_weight * self._vf_coef
+        return policy_loss, value_loss
+
+
+def _policy_scale(
+    policy: ActorCriticPolicy, env: VecEnv, segment: ExpertSegment, prefix: list[np.ndarray]
+) -> tuple[Any, th.Tensor]:
+    """One episode's observations and actions as the policy gets and proposes them."""
+    expert_actions = to_policy_actions(policy, segment.actions[segment.fork_step :])
+    # The environment saw the prefix clipped; the log-probability belongs to what the policy proposed.
+    actions = [raw_policy_actions(policy, np.stack(prefix))] if prefix else []
+    return to_policy_observations(env, segment.observations), th.cat([*actions, expert_actions])
+
+
+def _last_value(policy: ActorCriticPolicy, env: VecEnv, segment: ExpertSegment) -> float:
+    if segment.terminated:
+        return 0.0
+    last = segment.last_observation
+    batch = {key: value[None] for key, value in last.items()} if isinstance(last, dict) else last[None]
+    with th.no_grad():
+        tensor, _ = policy.obs_to_tensor(to_policy_observations(env, batch))  # type: ignore[arg-type]
+        return float(policy.predict_values(tensor))
+
+
+def _concatenate(observations: list[Any]) -> Any:
+    if isinstance(observations[0], dict):
+        return {key: np.concatenate([part[key] for part in observations]) for key in observations[0]}
+    return np.concatenate(observations)

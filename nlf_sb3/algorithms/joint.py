@@ -1,0 +1,114 @@
+"""The joint objective inside SB3's own train(): gradients are scaled and added where log-probabilities pass."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import torch as th
+from stable_baselines3.common.policies import ActorCriticPolicy
+
+ExtraLoss = Callable[[np.ndarray], th.Tensor]
+"""Maps a minibatch's flat indices to a scalar loss, evaluated right after the policy's forward pass on it."""
+GradientObserver = Callable[[th.Tensor, th.Tensor], None]
+"""Receives log-probabilities and d(policy loss)/d(log-probabilities), before the extra loss joins in."""
+
+
+class _ScaleAndAttach(th.autograd.Function):
+    """
+    Identity on log-probabilities. Backward, it scales their gradient and starts the extra loss's own.
+
+    One backward pass, one clipping and one optimiser step then serve the sum of both losses.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, log_prob: th.Tensor, extra: th.Tensor, scale: float, observer: Any) -> th.Tensor:
+        ctx.scale, ctx.observer = scale, observer
+        return log_prob.view_as(log_prob)
+
+    @staticmethod
+    def backward(ctx: Any, grad: th.Tensor) -> tuple[th.Tensor, th.Tensor, None, None]:  # type: ignore[override]
+        if ctx.observer is not None:
+            ctx.observer(grad)
+        return grad * ctx.scale, grad.new_ones(()), None, None
+
+
+@contextlib.contextmanager
+def attached_loss(
+    policy: ActorCriticPolicy,
+    take_batch: Callable[[], np.ndarray],
+    extra_loss: ExtraLoss,
+    scale: float,
+    observer: GradientObserver | None = None,
+) -> Iterator[None]:
+    """
+    While active, every gradient step that goes through ``policy.evaluate_actions`` minimises
+    ``scale * policy loss + extra loss`` (entropy and value terms as they are).
+
+    SB3's ``train()`` reaches the policy's gradients only through that method, which is replaced on the
+    instance for the time being. What ``train()`` logs as its loss doesn't contain the extra one.
+
+    :param policy: The policy in training
+    :param take_batch: Returns the flat indices of the minibatch being evaluated
+    :param extra_loss: The loss to add for a minibatch
+    :param scale: Factor of the policy loss's gradient
+    :param observer: Sees the policy loss's gradient on the first minibatch
+    :raises RuntimeError: On leaving, if ``evaluate_actions`` was never called: nothing was attached
+    """
+    evaluate_actions = policy.evaluate_actions
+    replaced_before = policy.__dict__.get("evaluate_actions")
+    calls = 0
+
+    def evaluate_and_attach(*args: Any, **kwargs: Any) -> tuple[th.Tensor, th.Tensor, th.Tensor | None]:
+        nonlocal calls
+        values, log_prob, entropy = evaluate_actions(*args, **kwargs)
+        extra = extra_loss(take_batch())
+        hook = None
+        if observer is not None and calls == 0:
+            inner = log_prob
+
+            def hook(grad: th.Tensor) -> None:
+                observer(inner, grad)
+
+        if entropy is None:
+            entropy = -log_prob  # SB3's own estimate, taken before alpha scales the log-probabilities
+        calls += 1
+        return values, _ScaleAndAttach.apply(log_prob, extra, scale, hook), entropy  # type: ignore[no-untyped-call]
+
+    policy.evaluate_actions = evaluate_and_attach  # type: ignore[method-assign, assignment]
+    try:
+        yield
+    finally:
+        del policy.evaluate_actions
+        if replaced_before is not None:
+            policy.evaluate_actions = replaced_before  # type: ignore[method-assign]
+    if calls == 0:
+        raise RuntimeError(
+            "train() never called policy.evaluate_actions, so that imitation and injection would be ignored. Is this "
+            "version of Stable-Baselines3 newer than the ones that nlf_sb3 was tested with?"
+        )
+
+
+def gradient_norms(
+    log_prob: th.Tensor, policy_gradient: th.Tensor, imitation: th.Tensor, parameters: list[th.nn.Parameter]
+) -> tuple[float, float, float]:
+    """
+    Norms of the policy loss's and the imitation loss's parameter gradients, and the cosine between them.
+
+    :param log_prob: ``[B]``, with its graph
+    :param policy_gradient: d(policy loss)/d(log_prob), ``[B]``
+    :param imitation: Scalar, with its graph
+    :param parameters: Parameters of the policy
+    :return: ``(policy norm, imitation norm, cosine)``; the cosine is 0 where a norm is
+    """
+
+    def flat(loss: th.Tensor, weight: th.Tensor | None) -> th.Tensor:
+        grads = th.autograd.grad(loss, parameters, grad_outputs=weight, retain_graph=True, allow_unused=True)
+        return th.cat([(th.zeros_like(p) if g is None else g).flatten() for p, g in zip(parameters, grads, strict=True)])
+
+    first, second = flat(log_prob, policy_gradient), flat(imitation, None)
+    norms = first.norm().item(), second.norm().item()
+    cosine = (first @ second).item() / (norms[0] * norms[1]) if norms[0] * norms[1] > 0 else 0.0
+    return norms[0], norms[1], cosine

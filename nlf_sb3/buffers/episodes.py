@@ -1,0 +1,139 @@
+"""Rollout buffers of whole episodes, for algorithms that learn from complete returns."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Any
+
+import numpy as np
+from stable_baselines3.common.buffers import DictRolloutBuffer
+from stable_baselines3.common.type_aliases import DictRolloutBufferSamples, RolloutBufferSamples
+
+from nlf_sb3.buffers.labels import NO_LABEL, FeedbackBufferMixin
+from nlf_sb3.segments import discounted_returns
+
+
+class EpisodeBuffer(FeedbackBufferMixin):
+    """
+    A rollout buffer that grows as episodes do, and hands out whole ones.
+
+    Episodes under way at an update stay for the next one. Rows keep SB3's flat index,
+    ``env * n_steps + step``, with the buffer's current capacity as ``n_steps``.
+
+    Parameters are those of SB3's ``RolloutBuffer``; ``buffer_size`` is the capacity it starts with.
+    """
+
+    episodes: list[np.ndarray]
+    """Flat indices of each complete episode's rows, in the order in which the episodes ended."""
+
+    def reset(self) -> None:
+        if not hasattr(self, "_starts"):
+            super().reset()
+            self._starts = np.zeros(self.n_envs, dtype=np.int64)
+        else:
+            self._carry_over()
+            self.label_kinds[self.pos :] = NO_LABEL
+            self.segments = []
+            self.last_batch = None
+        self._first_rows = self._starts.copy()
+        self.episodes = []
+        self._ended: list[tuple[int, int, int]] = []
+        self.full = False
+
+    def add(self, *args: Any, **kwargs: Any) -> None:
+        super().add(*args, **kwargs)
+        self.full = False
+        if self.pos == self.buffer_size:
+            self._grow()
+
+    def end_episode(self, env: int) -> None:
+        """
+        :param env: Index of the environment whose last added row ended its episode
+        """
+        self._ended.append((env, int(self._starts[env]), self.pos))
+        self._starts[env] = self.pos
+
+    @property
+    def n_episodes(self) -> int:
+        """Number of complete episodes."""
+        return len(self._ended)
+
+    def compute_episode_returns(self) -> None:
+        """
+        Fill ``returns`` with each complete episode's discounted returns-to-go.
+
+        A bootstrap at a time limit has to be in the last reward already, as in SB3.
+        """
+        for env, start, stop in self._ended:
+            self.returns[start:stop, env] = discounted_returns(self.rewards[start:stop, env], self.gamma)
+        self.episodes = [env * self.buffer_size + np.arange(start, stop) for env, start, stop in self._ended]
+        self.full = True
+
+    def get(self, batch_size: int | None = None) -> Generator[Any, None, None]:
+        """
+        :param batch_size: Episodes in a minibatch; None for all at once, in order
+        """
+        assert self.full, "Collect episodes and call compute_episode_returns() before get()"
+        if batch_size is None or batch_size >= len(self.episodes):
+            yield self._get_samples(np.concatenate(self.episodes))
+            return
+        order = np.random.permutation(len(self.episodes))
+        for start in range(0, len(order), batch_size):
+            yield self._get_samples(np.concatenate([self.episodes[i] for i in order[start : start + batch_size]]))
+
+    def first_row(self, env: int) -> int:
+        """The first row of an environment that is still to be trained on."""
+        return int(self._first_rows[env])
+
+    def row_indices(self) -> np.ndarray:
+        """Flat indices of the rows of all complete episodes, ``[N]``."""
+        return np.concatenate(self.episodes)
+
+    def _get_samples(self, batch_inds: np.ndarray, env: Any = None) -> Any:
+        self.last_batch = batch_inds
+        steps, envs = batch_inds % self.buffer_size, batch_inds // self.buffer_size
+        columns = (
+            self.actions[steps, envs].astype(np.float32, copy=False),
+            self.values[steps, envs],
+            self.log_probs[steps, envs],
+            self.advantages[steps, envs],
+            self.returns[steps, envs],
+        )
+        tensors = tuple(map(self.to_torch, columns))
+        if isinstance(self.observations, dict):
+            observations = {key: self.to_torch(value[steps, envs]) for key, value in self.observations.items()}
+            return DictRolloutBufferSamples(observations, *tensors)
+        return RolloutBufferSamples(self.to_torch(self.observations[steps, envs]), *tensors)
+
+    def _carry_over(self) -> None:
+        """Move the rows of episodes under way to the front."""
+        first = int(self._starts.min())
+        kept = self.pos - first
+        self._map_rows(lambda rows: _moved_to_front(rows, first, kept))
+        self._starts -= first
+        self.pos = kept
+
+    def _grow(self) -> None:
+        """Double the capacity."""
+        self._map_rows(lambda rows: np.concatenate([rows, np.zeros_like(rows)]))
+        self.buffer_size *= 2
+
+    def _map_rows(self, function: Any) -> None:
+        """Apply a function to every array of rows, whoever added it to this buffer."""
+        for name, value in self.__dict__.items():
+            if isinstance(value, dict):
+                self.__dict__[name] = {k: function(v) if self._holds_rows(v) else v for k, v in value.items()}
+            elif self._holds_rows(value):
+                self.__dict__[name] = function(value)
+
+    def _holds_rows(self, value: Any) -> bool:
+        return isinstance(value, np.ndarray) and value.shape[:2] == (self.buffer_size, self.n_envs)
+
+
+class DictEpisodeBuffer(EpisodeBuffer, DictRolloutBuffer):
+    """An :class:`EpisodeBuffer` for dict observations."""
+
+
+def _moved_to_front(rows: np.ndarray, first: int, kept: int) -> np.ndarray:
+    rows[:kept] = rows[first : first + kept].copy()
+    return rows

@@ -1,0 +1,161 @@
+"""Keep labels, raw observations and injected episodes beside the transitions of any SB3 rollout buffer."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+from stable_baselines3.common.buffers import RolloutBuffer
+
+from nlf_sb3.feedback import Feedback
+from nlf_sb3.segments import ExpertSegment, Observations
+
+NO_LABEL, SAMPLE, MODE = 0, 1, 2
+"""Values of ``label_kinds``."""
+
+
+class FeedbackBufferMixin(RolloutBuffer):
+    """
+    What a rollout buffer keeps for the learner, row by row in its own ``[n_steps, n_envs]`` layout.
+
+    Rows are named by SB3's flat index, ``env * n_steps + step``.
+    """
+
+    label_kinds: np.ndarray
+    """``[n_steps, n_envs]``: NO_LABEL, SAMPLE or MODE."""
+    label_actions: np.ndarray
+    """Environment-scale expert actions, ``[n_steps, n_envs, *action_shape]``."""
+    label_weights: np.ndarray
+    """``[n_steps, n_envs]``."""
+    raw_observations: Any
+    """Observations before VecNormalize, ``[n_steps, n_envs, *obs_shape]`` or a dict of such; None if not kept."""
+    segments: list[tuple[ExpertSegment, list[np.ndarray]]]
+    """Injected episodes of this rollout, each with the shared prefix's actions as the policy proposed them."""
+    last_batch: np.ndarray | None
+    """Flat indices of the minibatch that was last handed out, until the learner takes them."""
+
+    def reset(self) -> None:
+        super().reset()
+        shape = (self.buffer_size, self.n_envs)
+        self.label_kinds = np.zeros(shape, dtype=np.int8)
+        self.label_actions = np.zeros((*shape, *(self.action_space.shape or ())), dtype=self.action_space.dtype)
+        self.label_weights = np.zeros(shape, dtype=np.float32)
+        self.raw_observations = None
+        self.segments = []
+        self.last_batch = None
+
+    def keep_episode_actions(self) -> None:
+        """Remember each environment's actions since its episode's start: an injected prefix needs them."""
+        if not hasattr(self, "episode_actions"):
+            self.episode_actions: list[list[np.ndarray]] = [[] for _ in range(self.n_envs)]
+
+    def add(
+        self, obs: Any, action: np.ndarray, reward: np.ndarray, episode_start: np.ndarray, *args: Any, **kwargs: Any
+    ) -> None:
+        if hasattr(self, "episode_actions"):
+            rows = action.reshape((self.n_envs, self.action_dim))
+            for env, start in enumerate(episode_start):
+                if start:
+                    self.episode_actions[env] = []
+                self.episode_actions[env].append(rows[env].copy())
+        super().add(obs, action, reward, episode_start, *args, **kwargs)
+
+    def add_label(self, env: int, feedback: Feedback, action: np.ndarray) -> bool:
+        """
+        Write a label to the row that the feedback speaks of; the next :meth:`add` fills the row itself.
+
+        :param env: Index of the environment
+        :param feedback: The record
+        :param action: Its expert action, checked
+        :return: False if the rollout doesn't hold that row any more
+        """
+        row = self.pos - feedback.steps_ago
+        if row < self.first_row(env):
+            return False
+        self.label_kinds[row, env] = SAMPLE if feedback.label == "sample" else MODE
+        self.label_actions[row, env] = action
+        self.label_weights[row, env] = feedback.weight
+        return True
+
+    def add_segment(self, env: int, segment: ExpertSegment) -> None:
+        """
+        :param env: Index of the environment whose episode was injected
+        :param segment: The injected episode
+        """
+        self.segments.append((segment, self.episode_actions[env][: segment.fork_step]))
+
+    def add_raw_observation(self, observation: Observations) -> None:
+        """
+        :param observation: What was acted in, before normalisation, ``[n_envs, *obs_shape]`` or a dict of such
+        """
+        if isinstance(observation, dict):
+            if self.raw_observations is None:
+                self.raw_observations = {key: self._empty_rows(value) for key, value in observation.items()}
+            for key, value in observation.items():
+                self.raw_observations[key][self.pos] = value
+            return
+        if self.raw_observations is None:
+            self.raw_observations = self._empty_rows(observation)
+        self.raw_observations[self.pos] = observation
+
+    def first_row(self, env: int) -> int:
+        """The first row of an environment that is still to be trained on."""
+        return 0
+
+    def row_indices(self) -> np.ndarray:
+        """Flat indices of the rows that this rollout trains on, ``[N]``."""
+        return np.arange(self.buffer_size * self.n_envs)
+
+    def take_rows(self, values: Any, rows: np.ndarray) -> Any:
+        """
+        :param values: ``[n_steps, n_envs, ...]`` or a dict of such
+        :param rows: Flat indices, ``[n]``
+        :return: ``[n, ...]`` or a dict of such
+        """
+        if isinstance(values, dict):
+            return {key: self.take_rows(value, rows) for key, value in values.items()}
+        return values[rows % self.buffer_size, rows // self.buffer_size]
+
+    def take_last_batch(self) -> np.ndarray:
+        """
+        :return: Flat indices of the minibatch last handed out, once
+        :raises RuntimeError: If there is none: whoever evaluates actions took them from somewhere else
+        """
+        batch, self.last_batch = self.last_batch, None
+        if batch is None:
+            raise RuntimeError(
+                "train() evaluated actions that are no new minibatch of the rollout buffer, so that the feedback of its "
+                "rows is unknown. Is this version of Stable-Baselines3 newer than the ones that nlf_sb3 was tested with?"
+            )
+        return batch
+
+    def _get_samples(self, batch_inds: np.ndarray, *args: Any, **kwargs: Any) -> Any:
+        self.last_batch = batch_inds
+        return super()._get_samples(batch_inds, *args, **kwargs)
+
+    def _empty_rows(self, like: np.ndarray) -> np.ndarray:
+        return np.zeros((self.buffer_size, *like.shape), dtype=like.dtype)
+
+
+@cache
+def _with_feedback(buffer_class: type) -> type:
+    return type(f"Feedback{buffer_class.__name__}", (FeedbackBufferMixin, buffer_class), {"__module__": __name__})
+
+
+def keep_feedback(buffer: RolloutBuffer) -> FeedbackBufferMixin:
+    """
+    Make a rollout buffer keep feedback, whatever its class and however it was made.
+
+    The class is changed in place: sb3-contrib's algorithms build their buffers with arguments of their
+    own, which this need not know, and the model's ``rollout_buffer_class`` stays one that loads
+    without nlf_sb3.
+
+    :param buffer: A fresh rollout buffer
+    :return: The same object, empty
+    """
+    if not isinstance(buffer, FeedbackBufferMixin):
+        buffer.__class__ = _with_feedback(type(buffer))
+        buffer.reset()
+    assert isinstance(buffer, FeedbackBufferMixin)
+    return buffer

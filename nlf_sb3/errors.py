@@ -1,0 +1,36 @@
+"""Every error type that nlf_sb3 raises on purpose."""
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+
+
+class FeedbackError(ValueError):
+    """Feedback, a label or an expert's answer that can't be used as it came."""
+
+
+class TwinError(RuntimeError):
+    """An environment that can't be twinned, or a twin that left its original."""
+
+
+class MissingExtraError(ImportError):
+    """An optional package that isn't installed; the message names the extra that brings it."""
+
+
+def require(module: str, extra: str, purpose: str) -> ModuleType:
+    """
+    Import an optional module, or say which extra brings it.
+
+    :param module: The module's import name
+    :param extra: The extra of this package that installs it
+    :param purpose: What needs the module, as the start of a sentence
+    :return: The imported module
+    :raises MissingExtraError: If the module can't be imported
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise MissingExtraError(
+            f'{purpose} needs {module.split(".")[0]}, which is not installed. Install it with: pip install "nlf-sb3[{extra}]"'
+        ) from error

@@ -1,0 +1,94 @@
+"""The losses as pure functions on tensors: no SB3, no environment, no state."""
+
+from __future__ import annotations
+
+import torch as th
+
+
+def _check_rank_one(**tensors: th.Tensor) -> None:
+    """Raise unless all are vectors of one length: broadcasting [B, 1] against [B] would build a [B, B] loss."""
+    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    if any(len(shape) != 1 for shape in shapes.values()) or len(set(shapes.values())) > 1:
+        raise ValueError(f"Expected vectors of one length [B], got {shapes}. Flatten them first.")
+
+
+def policy_gradient_loss(log_prob: th.Tensor, advantages: th.Tensor) -> th.Tensor:
+    r"""
+    :math:`-A_t \log \pi(a_t | s_t)` for each row (REINFORCE; Williams, 1992).
+
+    :param log_prob: log-probability of the actions taken, ``[B]``
+    :param advantages: returns or advantages, no gradient, ``[B]``
+    :return: ``[B]``
+    """
+    _check_rank_one(log_prob=log_prob, advantages=advantages)
+    return -advantages * log_prob
+
+
+def clipped_surrogate_loss(
+    log_prob: th.Tensor, old_log_prob: th.Tensor, advantages: th.Tensor, clip_range: float
+) -> th.Tensor:
+    r"""
+    :math:`-\min(r_t A_t, \mathrm{clip}(r_t, 1-\epsilon, 1+\epsilon) A_t)` for each row, with
+    :math:`r_t = \pi(a_t|s_t) / \pi_{old}(a_t|s_t)` (PPO; Schulman et al., 2017, eq. 7,
+    https://arxiv.org/abs/1707.06347).
+
+    :param log_prob: log-probability under the policy in training, ``[B]``
+    :param old_log_prob: log-probability under the policy that collected the rollout, ``[B]``
+    :param advantages: ``[B]``
+    :param clip_range: epsilon
+    :return: ``[B]``
+    """
+    _check_rank_one(log_prob=log_prob, old_log_prob=old_log_prob, advantages=advantages)
+    ratio = th.exp(log_prob - old_log_prob)
+    clipped = th.clamp(ratio, 1 - clip_range, 1 + clip_range)
+    return -th.min(ratio * advantages, clipped * advantages)
+
+
+def minibatch_imitation_loss(
+    divergences: th.Tensor, weights: th.Tensor, n_rows: int, n_batch_rows: int, n_labelled: int
+) -> th.Tensor:
+    r"""
+    The imitation loss of a rollout, :math:`L_{IL} = \frac{1}{M} \sum_i w_i d_i`, as one minibatch
+    estimates it without bias: :math:`\frac{N}{B M} \sum_{i \in batch} w_i d_i`.
+
+    :math:`d_i` is :math:`-\log \pi(a_{E,i} | s_i)` or :math:`KL(\pi_E \| \pi)` at labelled row i.
+
+    :param divergences: d of the labelled rows in the minibatch, ``[m]``
+    :param weights: w of the same rows, ``[m]``
+    :param n_rows: N, rows in the rollout
+    :param n_batch_rows: B, rows in the minibatch, labelled or not
+    :param n_labelled: M, labelled rows in the rollout, demonstrations included
+    :return: scalar
+    """
+    _check_rank_one(divergences=divergences, weights=weights)
+    return (weights * divergences).sum() * (n_rows / (n_batch_rows * n_labelled))
+
+
+def joint_objective(policy_loss: th.Tensor, imitation_loss: th.Tensor, alpha: float) -> th.Tensor:
+    r"""
+    :math:`\alpha L_{PG} + (1 - \alpha) L_{IL}`: what the algorithms of this library minimise beside
+    their own entropy and value terms.
+
+    The algorithms never call this: they scale gradients inside SB3's own ``train()``
+    (:mod:`nlf_sb3.algorithms.joint`), and tests hold them against it.
+
+    :param policy_loss: scalar
+    :param imitation_loss: scalar
+    :param alpha: 1 is pure policy gradient, 0 pure imitation
+    :return: scalar
+    """
+    return alpha * policy_loss + (1.0 - alpha) * imitation_loss
+
+
+def policy_shaping_weight(log_relative_density: th.Tensor, offset: float = 0.1) -> th.Tensor:
+    r"""
+    :math:`p / (p + c)`: near 1 for likely actions, vanishing for those that the policy can't take.
+
+    After LUFFY's shaping :math:`f(x) = x/(x + 0.1)` of token probabilities (Yan et al., 2025,
+    https://arxiv.org/abs/2504.14945), used here as a weight and on densities relative to the mode.
+
+    :param log_relative_density: log p, at most 0, ``[B]``
+    :param offset: c
+    :return: ``[B]``, in (0, 1 / (1 + c)]
+    """
+    return th.sigmoid(log_relative_density - th.log(th.tensor(offset)))

@@ -1,0 +1,88 @@
+"""The expert's part in an injected episode: the record that travels in the info of its last step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+Observations = np.ndarray | dict[str, np.ndarray]
+
+
+@dataclass(frozen=True, eq=False)
+class ExpertSegment:
+    """
+    An episode that starts as the agent's and ends as the expert's.
+
+    :param observations: What was acted in, ``[T, *obs_shape]`` (a dict of such arrays for dict spaces)
+    :param actions: Environment-scale actions, ``[T, *action_shape]``: the agent's before
+        ``fork_step``, the expert's from there on
+    :param rewards: ``[T]``
+    :param terminated: Whether the episode ended in a terminal state
+    :param truncated: Whether a time limit ended it. With both False it was cut by ``max_segment_steps``.
+    :param last_observation: The observation after the last step, ``[*obs_shape]``
+    :param fork_step: How many leading steps are the agent's
+    :param expert_log_probs: log pi_E of the expert's actions, ``[T - fork_step]``, if it is known
+    """
+
+    observations: Observations
+    actions: np.ndarray
+    rewards: np.ndarray
+    terminated: bool
+    truncated: bool
+    last_observation: Observations
+    fork_step: int
+    expert_log_probs: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.rewards)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> ExpertSegment:
+        # Thousands of rows that nobody writes to: DummyVecEnv's copy of every info may share them.
+        return self
+
+
+def stack_observations(observations: list[Any]) -> Observations:
+    """
+    Stack single observations along a new first axis.
+
+    :param observations: Arrays ``[*obs_shape]``, or dicts of them
+    :return: ``[T, *obs_shape]``, or a dict of such arrays
+    """
+    if isinstance(observations[0], dict):
+        return {key: np.stack([observation[key] for observation in observations]) for key in observations[0]}
+    return np.stack(observations)
+
+
+def rows_from(observations: Observations, start: int) -> Observations:
+    """
+    :param observations: ``[T, *obs_shape]`` or a dict of such
+    :param start: The first row wanted
+    :return: Rows ``start`` to T
+    """
+    if isinstance(observations, dict):
+        return {key: value[start:] for key, value in observations.items()}
+    return observations[start:]
+
+
+def discounted_returns(rewards: np.ndarray, gamma: float, last_value: float = 0.0) -> np.ndarray:
+    """
+    Returns-to-go of one episode: G_t = r_t + gamma G_{t+1}, with G_T = ``last_value``.
+
+    >>> discounted_returns(np.array([1.0, 1.0, 1.0]), gamma=0.5)
+    array([1.75, 1.5 , 1.  ])
+
+    :param rewards: ``[T]``
+    :param gamma: Discount factor
+    :param last_value: Value of the state after the last step: 0 where the episode terminated there
+    :return: ``[T]``, float64
+    """
+    returns = np.empty(len(rewards))
+    running = float(last_value)
+    for step, reward in zip(
+        range(len(rewards) - 1, -1, -1), reversed(np.asarray(rewards, dtype=np.float64).tolist()), strict=True
+    ):
+        running = reward + gamma * running
+        returns[step] = running
+    return returns

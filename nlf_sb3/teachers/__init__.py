@@ -1,0 +1,27 @@
+"""Who gives feedback: experts, who act, and teachers, who score, speak and demonstrate."""
+
+from nlf_sb3.teachers.experts import CallableExpert, Expert, as_expert
+from nlf_sb3.teachers.lqr import LQRExpert
+from nlf_sb3.teachers.policy_expert import PolicyExpert
+from nlf_sb3.teachers.teachers import (
+    CombinedTeacher,
+    ExpertTeacher,
+    ScoreTeacher,
+    Teacher,
+    TextTeacher,
+    Transition,
+)
+
+__all__ = [
+    "CallableExpert",
+    "CombinedTeacher",
+    "Expert",
+    "ExpertTeacher",
+    "LQRExpert",
+    "PolicyExpert",
+    "ScoreTeacher",
+    "Teacher",
+    "TextTeacher",
+    "Transition",
+    "as_expert",
+]

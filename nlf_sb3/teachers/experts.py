@@ -1,0 +1,126 @@
+"""What an expert is, and how a function becomes one."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any, Literal
+
+import numpy as np
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.distributions import Distribution
+from stable_baselines3.common.policies import BasePolicy
+
+from nlf_sb3.errors import FeedbackError
+
+Observations = np.ndarray | dict[str, np.ndarray]
+
+
+class Expert(ABC):
+    """
+    Someone who knows what to do: maps raw observations to environment-scale actions, in batches.
+
+    :param label: Whether ``act`` returns samples of the expert's distribution or its mode
+    """
+
+    label: Literal["sample", "mode"] = "mode"
+
+    @abstractmethod
+    def act(self, observations: Observations) -> np.ndarray:
+        """
+        :param observations: Raw (not normalised) observations, ``[n, *obs_shape]`` or a dict of such
+        :return: Environment-scale actions, ``[n, *action_shape]``
+        """
+
+    def distribution(self, observations: Observations) -> Distribution | None:
+        """
+        :param observations: ``[n, *obs_shape]`` or a dict of such
+        :return: The distribution that actions come from, as an SB3 distribution of n rows, or None if
+            this expert has none
+        """
+        return None
+
+    def log_prob(self, observations: Observations, actions: np.ndarray) -> np.ndarray | None:
+        """
+        :param observations: ``[n, *obs_shape]`` or a dict of such
+        :param actions: Environment-scale actions, ``[n, *action_shape]``
+        :return: log pi_E(a | s), ``[n]``, or None if this expert has no distribution
+        """
+        return None
+
+    def seed(self, seed: int | None) -> None:  # noqa: B027 - most experts draw nothing
+        """
+        :param seed: Seed of the expert's own generator, if it draws anything
+        """
+
+
+class CallableExpert(Expert):
+    """
+    A function as an expert.
+
+    >>> import numpy as np
+    >>> expert = CallableExpert(lambda obs: -obs[:, :1])
+    >>> expert.act(np.array([[0.5, 1.0]]))
+    array([[-0.5]])
+
+    :param function: Maps ``[n, *obs_shape]`` to ``[n, *action_shape]``
+    :param label: Whether its actions are ``"sample"`` or ``"mode"``
+    :param batched: False if the function takes one observation and returns one action
+    """
+
+    def __init__(
+        self,
+        function: Callable[[Any], Any],
+        label: Literal["sample", "mode"] = "mode",
+        *,
+        batched: bool = True,
+    ) -> None:
+        self.function = function
+        self.label = label
+        self.batched = batched
+
+    def act(self, observations: Observations) -> np.ndarray:
+        if self.batched:
+            return self.function(observations)  # type: ignore[no-any-return]
+        return np.stack([np.asarray(self.function(row)) for row in iterate_rows(observations)])
+
+
+def n_rows(observations: Observations) -> int:
+    """The number of rows in a batch of observations."""
+    return len(next(iter(observations.values()))) if isinstance(observations, dict) else len(observations)
+
+
+def iterate_rows(observations: Observations) -> list[Any]:
+    """A batch of observations as a list of single ones."""
+    if isinstance(observations, dict):
+        return [{key: value[row] for key, value in observations.items()} for row in range(n_rows(observations))]
+    return list(observations)
+
+
+def single_row(observation: Any) -> Observations:
+    """One observation as a batch of one row."""
+    if isinstance(observation, dict):
+        return {key: np.asarray(value)[None] for key, value in observation.items()}
+    return np.asarray(observation)[None]
+
+
+def as_expert(expert: Any) -> Expert:
+    """
+    Make an expert of whatever the user has.
+
+    :param expert: An :class:`Expert`, an SB3 or sb3-contrib model or policy, or a batched function
+    :return: An expert
+    :raises FeedbackError: If it is none of these
+    """
+    from nlf_sb3.teachers.policy_expert import PolicyExpert
+
+    if isinstance(expert, Expert):
+        return expert
+    if isinstance(expert, (BaseAlgorithm, BasePolicy)):
+        return PolicyExpert(expert)
+    if callable(expert):
+        return CallableExpert(expert)
+    raise FeedbackError(
+        f"expert: got {type(expert).__name__}, expected an Expert, an SB3 model or policy, or a function that maps "
+        "observations [n, *obs_shape] to actions [n, *action_shape]. For a file, use PolicyExpert.load(path)."
+    )

@@ -1,0 +1,173 @@
+"""A trained SB3 or sb3-contrib policy as an expert, with its normalisation statistics and its own generator."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import io
+import pathlib
+import pickle
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch as th
+from gymnasium import spaces
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.distributions import Distribution
+from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.save_util import load_from_zip_file
+from stable_baselines3.common.vec_env import VecNormalize
+
+from nlf_sb3.errors import FeedbackError
+from nlf_sb3.numpy_actor import numpy_actor
+from nlf_sb3.teachers.experts import Expert, Observations, n_rows
+
+
+class PolicyExpert(Expert):
+    """
+    A trained policy as an expert.
+
+    Its samples come from a generator of its own, so that asking it leaves the learner's random
+    stream as it was. Samples of an unbounded Gaussian are clipped to the action space, as SB3 does
+    wherever it acts.
+
+    :param model: A model or a policy of SB3 or sb3-contrib
+    :param deterministic: Act with the mode instead of a sample (the labels then say so)
+    :param vec_normalize: The statistics that the policy was trained with. Taken from the model's own
+        environment where that has them.
+    :param seed: Seed of the generator that draws its samples
+    :param use_numpy: Act through NumPy where the policy is a plain MLP on the CPU; it has the same
+        distribution and another random stream (:mod:`nlf_sb3.numpy_actor`)
+    :raises FeedbackError: For recurrent policies, which need more than an observation
+    """
+
+    def __init__(
+        self,
+        model: BaseAlgorithm | BasePolicy,
+        *,
+        deterministic: bool = False,
+        vec_normalize: VecNormalize | None = None,
+        seed: int | None = 0,
+        use_numpy: bool = True,
+    ) -> None:
+        policy = model.policy if isinstance(model, BaseAlgorithm) else model
+        if hasattr(policy, "lstm_actor"):
+            raise FeedbackError(
+                "PolicyExpert: a recurrent policy needs its hidden state beside the observation. "
+                "Wrap it in a function that keeps the state, or use a policy without recurrence."
+            )
+        if vec_normalize is None and isinstance(model, BaseAlgorithm):
+            vec_normalize = model.get_vec_normalize_env()
+        self.policy = policy
+        self.vec_normalize = vec_normalize
+        self.deterministic = deterministic
+        self.label = "mode" if deterministic or not _samples(policy) else "sample"
+        self._actor = numpy_actor(policy) if use_numpy else None
+        self.seed(seed)
+
+    @classmethod
+    def load(
+        cls,
+        path: str | pathlib.Path | io.BufferedIOBase,
+        *,
+        deterministic: bool = False,
+        vec_normalize: VecNormalize | str | pathlib.Path | None = None,
+        seed: int | None = 0,
+        custom_objects: dict[str, Any] | None = None,
+    ) -> PolicyExpert:
+        """
+        Load the policy out of a saved model, whichever SB3 or sb3-contrib algorithm saved it.
+
+        :param path: What ``model.save`` wrote
+        :param deterministic: Act with the mode instead of a sample
+        :param vec_normalize: Statistics, or the file that ``VecNormalize.save`` wrote
+        :param seed: Seed of the generator that draws its samples
+        :param custom_objects: As in SB3's ``load``
+        :return: The expert, on the CPU
+        """
+        with th.random.fork_rng(devices=[]):  # building networks draws from torch's global generator
+            policy = _load_policy(path, custom_objects)
+        statistics: Any = vec_normalize
+        if isinstance(vec_normalize, (str, pathlib.Path)):
+            with open(vec_normalize, "rb") as file:
+                statistics = pickle.load(file)
+        return cls(policy, deterministic=deterministic, vec_normalize=statistics, seed=seed)
+
+    def seed(self, seed: int | None) -> None:
+        generator = th.Generator()
+        if seed is None:
+            generator.seed()
+        else:
+            generator.manual_seed(seed)
+        self._rng_state = generator.get_state()
+        self._rng = np.random.default_rng(seed)
+
+    def act(self, observations: Observations) -> np.ndarray:
+        space = self.policy.action_space
+        if self._actor is not None:
+            actions = self._actor.act(self._policy_scale(observations), self._rng, self.deterministic)  # type: ignore[arg-type]
+            if isinstance(space, spaces.Box):
+                actions = np.minimum(np.maximum(actions.reshape(-1, *space.shape), space.low), space.high)
+            return actions
+        with self._own_random_stream():
+            actions, _ = self.policy.predict(self._policy_scale(observations), deterministic=self.deterministic)  # type: ignore[arg-type]
+        actions = np.asarray(actions).reshape(n_rows(observations), *(space.shape or ()))
+        if isinstance(space, spaces.Box):  # unscaling rounds, by a bit beyond the bounds
+            actions = np.clip(actions, space.low, space.high)
+        return actions
+
+    def distribution(self, observations: Observations) -> Distribution | None:
+        policy: Any = self.policy
+        if self.deterministic or not hasattr(policy, "get_distribution"):
+            return None
+        policy.set_training_mode(False)
+        with th.no_grad():
+            tensor, _ = policy.obs_to_tensor(self._policy_scale(observations))
+            # The policy keeps one distribution object and refills it at each forward pass.
+            distribution: Distribution = copy.copy(policy.get_distribution(tensor))
+        return distribution
+
+    def log_prob(self, observations: Observations, actions: np.ndarray) -> np.ndarray | None:
+        distribution = self.distribution(observations)
+        if distribution is None:
+            return None
+        if self.policy.squash_output:
+            actions = self.policy.scale_action(actions)
+        tensor = th.as_tensor(actions, device=self.policy.device)
+        with th.no_grad():
+            return distribution.log_prob(tensor).cpu().numpy()
+
+    def _policy_scale(self, observations: Observations) -> Observations:
+        return observations if self.vec_normalize is None else self.vec_normalize.normalize_obs(observations)
+
+    @contextmanager
+    def _own_random_stream(self) -> Iterator[None]:
+        learner_state = th.get_rng_state()
+        th.set_rng_state(self._rng_state)
+        try:
+            yield
+        finally:
+            self._rng_state = th.get_rng_state()
+            th.set_rng_state(learner_state)
+
+
+def _samples(policy: BasePolicy) -> bool:
+    """Whether ``predict(deterministic=False)`` draws from a distribution (SAC's family samples in its actor)."""
+    return hasattr(policy, "get_distribution") or hasattr(getattr(policy, "actor", None), "get_action_dist_params")
+
+
+def _load_policy(path: Any, custom_objects: dict[str, Any] | None) -> BasePolicy:
+    data, params, _ = load_from_zip_file(path, device="cpu", custom_objects=custom_objects)
+    missing = [key for key in ("policy_class", "observation_space", "action_space") if key not in (data or {})]
+    if data is None or params is None or missing:
+        raise FeedbackError(f"PolicyExpert.load: {path} is not a saved SB3 model (no {', '.join(missing) or 'data'}).")
+    policy_class = data["policy_class"]
+    kwargs = dict(data.get("policy_kwargs") or {})
+    kwargs.pop("device", None)
+    if "use_sde" in inspect.signature(policy_class.__init__).parameters:
+        kwargs.setdefault("use_sde", data.get("use_sde", False))
+    policy = policy_class(data["observation_space"], data["action_space"], lambda _: 0.0, **kwargs)
+    policy.load_state_dict(params["policy"])
+    return policy  # type: ignore[no-any-return]

@@ -1,0 +1,199 @@
+"""Teachers: what turns one transition into feedback, and how several become one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from nlf_sb3.errors import FeedbackError
+from nlf_sb3.feedback import Feedback, Label
+from nlf_sb3.teachers.experts import Expert, as_expert, single_row
+
+
+@dataclass(frozen=True)
+class Transition:
+    """
+    One step, as a teacher sees it.
+
+    :param observation: The observation acted in
+    :param action: The action taken, environment-scale
+    :param reward: The task's reward
+    :param next_observation: The observation after it
+    :param terminated: Whether the episode ended in a terminal state
+    :param truncated: Whether a time limit ended it
+    :param info: The environment's info
+    :param step: Steps since the episode's start, from 0
+    """
+
+    observation: Any
+    action: Any
+    reward: float
+    next_observation: Any
+    terminated: bool
+    truncated: bool
+    info: dict[str, Any]
+    step: int
+
+
+Teacher = Callable[[Transition], Feedback | None]
+"""Any function from a transition to feedback; None is silence. It may have a method ``seed(seed)``."""
+
+
+class ExpertTeacher:
+    """
+    Labels steps with what an expert would have done there.
+
+    :param expert: Anything that :func:`~nlf_sb3.teachers.as_expert` takes
+    :param probability: Chance that a step is labelled
+    :param weight: Weight of the labels in the imitation loss
+    :param label: Overrides what the expert says of its actions (``"sample"`` or ``"mode"``)
+    """
+
+    def __init__(self, expert: Any, *, probability: float = 1.0, weight: float = 1.0, label: Label | None = None) -> None:
+        if not 0.0 <= probability <= 1.0:
+            raise ValueError(f"probability: got {probability}, expected a number in [0, 1].")
+        self.expert: Expert = as_expert(expert)
+        self.probability = probability
+        self.weight = weight
+        self.label: Label = label or self.expert.label
+        self._rng = np.random.default_rng(0)
+
+    def seed(self, seed: int | None) -> None:
+        """
+        :param seed: Seed of the teacher's and the expert's own generators
+        """
+        self._rng = np.random.default_rng(seed)
+        self.expert.seed(None if seed is None else int(self._rng.integers(2**31)))
+
+    def __call__(self, transition: Transition) -> Feedback | None:
+        if self.probability < 1.0 and self._rng.random() >= self.probability:
+            return None
+        actions = self.expert.act(single_row(transition.observation))
+        if actions is None or len(actions) != 1:
+            came = "None" if actions is None else f"{len(actions)} rows"
+            raise FeedbackError(f"expert: got {came} for 1 observation, expected 1 row [1, *action_shape].")
+        return Feedback(expert_action=actions[0], label=self.label, weight=self.weight)
+
+
+class ScoreTeacher:
+    """
+    Scores every step by a function.
+
+    >>> teacher = ScoreTeacher(lambda transition: -abs(transition.action[0]))
+
+    :param function: Maps a :class:`Transition` to a finite number, or None for silence
+    """
+
+    def __init__(self, function: Callable[[Transition], float | None]) -> None:
+        self.function = function
+
+    def __call__(self, transition: Transition) -> Feedback | None:
+        score = self.function(transition)
+        return None if score is None else Feedback(score=score)
+
+
+class TextTeacher:
+    """
+    Says something about every step by a function.
+
+    :param function: Maps a :class:`Transition` to text, or None for silence
+    :param text_kind: The kind of its text, one of :data:`~nlf_sb3.feedback.TEXT_KINDS`, if it is always one
+    """
+
+    def __init__(self, function: Callable[[Transition], str | None], text_kind: str | None = None) -> None:
+        self.function = function
+        self.text_kind = text_kind
+
+    def __call__(self, transition: Transition) -> Feedback | None:
+        text = self.function(transition)
+        return None if text is None else Feedback(text=text, text_kind=self.text_kind)
+
+
+_CHANNELS = ("score", "text", "expert_action")
+
+
+class CombinedTeacher:
+    """
+    Several teachers as one, each filling channels that the others leave empty.
+
+    Asking it raises a :class:`~nlf_sb3.errors.FeedbackError` when two of them fill the same channel,
+    or speak of different steps.
+
+    :param teachers: Asked in this order
+    """
+
+    def __init__(self, teachers: Sequence[Teacher]) -> None:
+        self.teachers = list(teachers)
+
+    def seed(self, seed: int | None) -> None:
+        """
+        :param seed: Each teacher gets a seed of its own, derived from this one
+        """
+        children = np.random.SeedSequence(seed).generate_state(len(self.teachers))
+        for teacher, child in zip(self.teachers, children, strict=True):
+            seed_teacher(teacher, None if seed is None else int(child))
+
+    def __call__(self, transition: Transition) -> Feedback | None:
+        combined: Feedback | None = None
+        for teacher in self.teachers:
+            feedback = check_feedback(teacher(transition), teacher)
+            if feedback is not None:
+                combined = feedback if combined is None else _merge(combined, feedback)
+        return combined
+
+
+def _merge(first: Feedback, second: Feedback) -> Feedback:
+    clash = [name for name in _CHANNELS if getattr(first, name) is not None and getattr(second, name) is not None]
+    if clash:
+        raise FeedbackError(f"Two teachers filled {', '.join(clash)} of one step. Let one of them return None there.")
+    if first.steps_ago != second.steps_ago:
+        raise FeedbackError(
+            f"Two teachers speak of different steps (steps_ago {first.steps_ago} and {second.steps_ago}). "
+            "Let both speak of the same one."
+        )
+    changes: dict[str, Any] = {name: getattr(second, name) for name in _CHANNELS if getattr(second, name) is not None}
+    if second.text is not None:
+        changes["text_kind"] = second.text_kind
+    if second.expert_action is not None:
+        changes.update(label=second.label, weight=second.weight)
+    return replace(first, **changes)
+
+
+def as_teacher(teachers: Teacher | Sequence[Teacher]) -> Teacher:
+    """
+    :param teachers: One teacher or several
+    :return: One teacher
+    :raises FeedbackError: If something in it can't be called
+    """
+    several = list(teachers) if isinstance(teachers, Sequence) else [teachers]
+    for teacher in several:
+        if not callable(teacher):
+            raise FeedbackError(
+                f"teacher: got {type(teacher).__name__}, expected a function from a Transition to a Feedback or None. "
+                "Wrap an expert in ExpertTeacher(expert)."
+            )
+    return several[0] if len(several) == 1 else CombinedTeacher(several)
+
+
+def seed_teacher(teacher: Teacher, seed: int | None) -> None:
+    """Seed a teacher's own generators, if it has any."""
+    seed_method = getattr(teacher, "seed", None)
+    if callable(seed_method):
+        seed_method(seed)
+
+
+def check_feedback(feedback: Any, teacher: Teacher) -> Feedback | None:
+    """
+    :param feedback: What a teacher returned
+    :param teacher: The teacher, for the message
+    :return: The same, if it is feedback or silence
+    :raises FeedbackError: If it is anything else
+    """
+    if feedback is None or isinstance(feedback, Feedback):
+        return feedback
+    name = getattr(teacher, "__name__", type(teacher).__name__)
+    channels = ", ".join(_CHANNELS)
+    raise FeedbackError(f"teacher {name}: got {type(feedback).__name__}, expected Feedback({channels}, ...) or None.")

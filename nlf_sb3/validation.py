@@ -1,0 +1,111 @@
+"""Check actions that come from people and experts against an action space, and cast them to its dtype."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+
+from nlf_sb3.errors import FeedbackError
+
+_KIND_NAMES = {"b": "booleans", "i": "integers", "u": "integers", "f": "floats", "c": "complex numbers"}
+
+
+def check_actions(actions: Any, space: spaces.Space, n_rows: int, source: str = "expert action") -> np.ndarray:
+    """
+    Check a batch of actions and cast it, without loss, to the space's dtype.
+
+    Floats are rounded to the dtype of the space; everything else that doesn't fit (another kind of
+    number, another shape, an integer that the dtype can't hold, a value outside the space) is an error.
+    Nothing is clipped.
+
+    :param actions: Array-like of shape ``[n_rows, *action_shape]``
+    :param space: A Box, Discrete, MultiDiscrete or MultiBinary space
+    :param n_rows: The number of rows expected
+    :param source: What the actions are, for the error message
+    :return: Array of shape ``[n_rows, *action_shape]`` with the space's dtype
+    :raises FeedbackError: With what came, what was expected and how to mend it
+    """
+    if _fits_box(actions, space, n_rows):
+        return actions  # type: ignore[no-any-return]
+    if actions is None:
+        raise FeedbackError(
+            f"{source}: got None, expected {n_rows} action(s) of {space}. "
+            "Return an array of shape [n, *action_shape], one row for each observation."
+        )
+    try:
+        array = np.asarray(actions)
+    except ValueError as error:  # ragged nesting
+        raise FeedbackError(f"{source}: {actions!r} is not an array ({error}). Return rows of equal shape.") from error
+    shape = (n_rows, *(space.shape or ()))
+    if array.dtype.kind not in _KIND_NAMES:
+        raise FeedbackError(f"{source}: got {_preview(array)} of dtype {array.dtype}, expected numbers of {space}.")
+    if array.shape != shape:
+        raise FeedbackError(
+            f"{source}: got shape {array.shape}, expected {shape} for {space}. "
+            "Return one row for each observation, and only the action in it."
+        )
+    _check_kind(array, space, source)
+    cast = array.astype(space.dtype, copy=False)
+    if array.dtype.kind in "biu" and not np.array_equal(cast, array):
+        raise FeedbackError(f"{source}: {_preview(array)} does not fit into {space.dtype}. Use values that {space} holds.")
+    _check_bounds(cast, array, space, source)
+    return cast
+
+
+def _fits_box(actions: Any, space: spaces.Space, n_rows: int) -> bool:
+    """The common case, decided quickly: floats of the right dtype and shape inside a Box."""
+    return (
+        type(space) is spaces.Box
+        and type(actions) is np.ndarray
+        and actions.dtype == space.dtype
+        and actions.shape == (n_rows, *space.shape)
+        and actions.dtype.kind == "f"
+        and bool(((actions >= space.low) & (actions <= space.high) & np.isfinite(actions)).all())
+    )
+
+
+def _check_kind(array: np.ndarray, space: spaces.Space, source: str) -> None:
+    """Raise unless the array's kind of number (bool, int, float) is one that the space takes."""
+    wanted = np.dtype(space.dtype).kind if space.dtype is not None else "f"
+    allowed = {"f": "fiu", "i": "iu", "u": "iu", "b": "b"}[wanted]
+    if isinstance(space, spaces.MultiBinary):
+        allowed = "iub"
+    if array.dtype.kind not in allowed:
+        mend = "Round or index it yourself: a cast would hide the mistake." if wanted in "iu" else "Convert it first."
+        raise FeedbackError(
+            f"{source}: got {_KIND_NAMES[array.dtype.kind]} ({_preview(array)}), "
+            f"expected {_KIND_NAMES[wanted]} for {space}. {mend}"
+        )
+
+
+def _check_bounds(cast: np.ndarray, array: np.ndarray, space: spaces.Space, source: str) -> None:
+    """Raise at the first row that holds a NaN or lies outside the space."""
+    low, high = _bounds(space)
+    inside = (cast >= low) & (cast <= high)  # False for NaN
+    if np.dtype(space.dtype).kind == "f":
+        inside &= np.isfinite(cast)
+    if inside.all():
+        return
+    row = int(np.argwhere(~inside.reshape(len(cast), -1).all(axis=1))[0, 0])
+    raise FeedbackError(
+        f"{source}: row {row} is {_preview(array[row])}, outside {space}. "
+        "Clip or rescale it where it is made; labels are environment-scale actions."
+    )
+
+
+def _bounds(space: spaces.Space) -> tuple[Any, Any]:
+    if isinstance(space, spaces.Box):
+        return space.low, space.high
+    if isinstance(space, spaces.Discrete):
+        return space.start, space.start + space.n - 1
+    if isinstance(space, spaces.MultiDiscrete):
+        return 0, space.nvec - 1
+    if isinstance(space, spaces.MultiBinary):
+        return 0, 1
+    raise FeedbackError(f"Action space {space} is not supported: use Box, Discrete, MultiDiscrete or MultiBinary.")
+
+
+def _preview(array: np.ndarray) -> str:
+    return np.array2string(np.asarray(array), threshold=8, edgeitems=3, separator=", ")

@@ -1,0 +1,120 @@
+"""Attach a teacher's feedback to the info of every step."""
+
+from __future__ import annotations
+
+import copy
+import traceback
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import gymnasium as gym
+import numpy as np
+
+from nlf_sb3.errors import FeedbackError
+from nlf_sb3.feedback import FEEDBACK_ERROR_KEY, FEEDBACK_KEY, TASK_REWARD_KEY, Feedback
+from nlf_sb3.teachers.teachers import Teacher, Transition, as_teacher, check_feedback, seed_teacher
+
+
+class FeedbackWrapper(gym.Wrapper, gym.utils.RecordConstructorArgs):
+    """
+    Asks teachers about every step and puts their answer into ``info["feedback"]``.
+
+    A teacher's exception is no exception here: it travels as text in ``info["feedback_error"]``, and
+    the algorithm raises it with the environment's index. Evaluation environments need no wrapper.
+
+    >>> import gymnasium as gym
+    >>> from nlf_sb3.teachers import ScoreTeacher
+    >>> env = FeedbackWrapper(gym.make("CartPole-v1"), ScoreTeacher(lambda step: 1 - abs(step.observation[2])))
+    >>> _ = env.reset(seed=0)
+    >>> sorted(env.step(0)[4])
+    ['feedback']
+
+    :param env: The environment
+    :param teachers: One teacher or several; any function from a
+        :class:`~nlf_sb3.teachers.Transition` to a :class:`~nlf_sb3.Feedback` or None is one
+    :param score_as_reward: None leaves the reward as it is; ``"replace"`` puts the score in its place
+        (0 where no score is given); a number adds that many times the score. The task's own reward
+        then stays in ``info["task_reward"]``. A score that comes late is paid when it comes.
+    :raises FeedbackError: If a teacher can't be called, or the environment has a FeedbackWrapper already
+    """
+
+    def __init__(
+        self,
+        env: gym.Env,
+        teachers: Teacher | Sequence[Teacher],
+        *,
+        score_as_reward: Literal["replace"] | float | None = None,
+    ) -> None:
+        teacher = as_teacher(teachers)
+        _check_score_as_reward(score_as_reward)
+        inner = env
+        while isinstance(inner, gym.Wrapper):
+            if isinstance(inner, FeedbackWrapper):
+                raise FeedbackError("The environment has a FeedbackWrapper already. Give that one a list of teachers.")
+            inner = inner.env
+        # A teacher may hold a network: recorded by reference, not copied.
+        gym.utils.RecordConstructorArgs.__init__(
+            self, _disable_deepcopy=True, teachers=teachers, score_as_reward=score_as_reward
+        )
+        gym.Wrapper.__init__(self, env)
+        self.teacher = teacher
+        self.score_as_reward = score_as_reward
+        self._observation: Any = None
+        self._step = 0
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        if seed is not None:
+            seed_teacher(self.teacher, seed)
+        observation, info = self.env.reset(seed=seed, options=options)
+        self._observation = copy_observation(observation)
+        self._step = 0
+        return observation, info
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        observation, reward, terminated, truncated, info = self.env.step(action)
+        transition = Transition(self._observation, action, float(reward), observation, terminated, truncated, info, self._step)
+        feedback: Feedback | None = None
+        try:
+            feedback = check_feedback(self.teacher(transition), self.teacher)
+        except Exception as error:  # whatever a user's code raises must reach the algorithm
+            info[FEEDBACK_ERROR_KEY] = describe_error(error, f"teacher, episode step {self._step}")
+        if feedback is not None:
+            info[FEEDBACK_KEY] = feedback
+        if self.score_as_reward is not None:
+            info[TASK_REWARD_KEY] = float(reward)
+            reward = self._reward(float(reward), feedback)
+        self._observation = copy_observation(observation)
+        self._step += 1
+        return observation, reward, terminated, truncated, info
+
+    def _reward(self, task_reward: float, feedback: Feedback | None) -> float:
+        score = 0.0 if feedback is None or feedback.score is None else feedback.score
+        if self.score_as_reward == "replace":
+            return score
+        assert isinstance(self.score_as_reward, (int, float))
+        return task_reward + self.score_as_reward * score
+
+
+def describe_error(error: Exception, where: str) -> str:
+    """
+    An exception as text that survives a process boundary.
+
+    :param error: The exception
+    :param where: Who raised it, and when
+    :return: For our own errors the message; for others the traceback too
+    """
+    if isinstance(error, FeedbackError):
+        return f"{where}: {error}"
+    trace = "".join(traceback.format_exception(error))
+    return f"{where} raised {type(error).__name__}: {error}\n{trace}"
+
+
+def copy_observation(observation: Any) -> Any:
+    """A copy of an observation, since environments may change theirs in place."""
+    return observation.copy() if isinstance(observation, np.ndarray) else copy.deepcopy(observation)
+
+
+def _check_score_as_reward(value: Any) -> None:
+    is_weight = isinstance(value, (int, float)) and not isinstance(value, bool) and np.isfinite(value)
+    if value is not None and value != "replace" and not is_weight:
+        raise FeedbackError(f"score_as_reward: got {value!r}, expected None, 'replace' or a finite weight.")
