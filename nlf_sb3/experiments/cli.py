@@ -1,0 +1,106 @@
+"""The command line: nlf-sb3."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from nlf_sb3.errors import MissingExtraError, require
+
+
+@dataclass
+class Reproduce:
+    """
+    Reproduce both claims on InvertedPendulum: joint objective and trajectory injection over REINFORCE.
+
+    Writes episodes.csv (a row for each episode of each run), summary.json and a picture of each
+    protocol. Interrupt it whenever you like: with --resume it goes on and repeats no finished run.
+    """
+
+    seeds: int = 5
+    """Seeds of each arm: 1, 2, 3, 5, 8, then the other integers."""
+    jobs: int = field(default_factory=lambda: os.cpu_count() or 1)
+    """Runs at a time, each in a process of its own."""
+    out: Path = Path("results/reproduce")
+    """Folder for everything that is written."""
+    resume: bool = False
+    """Go on with the runs that OUT holds."""
+    protocols: tuple[Literal["paper", "feedback"], ...] = ("paper", "feedback")
+    """paper: the protocol of the claims. feedback: the same arms with the feedback preset and varied start states."""
+    scale: float = 1.0
+    """Factor on every number of episodes, for a quick look. Thresholds move with it."""
+
+    def run(self) -> None:
+        """Run it."""
+        from rich.console import Console
+
+        from nlf_sb3.experiments.reproduce import reproduce
+
+        reproduce(
+            self.out,
+            protocols=list(self.protocols),
+            n_seeds=self.seeds,
+            jobs=self.jobs,
+            resume=self.resume,
+            scale=self.scale,
+            console=Console(),
+        )
+
+
+@dataclass
+class TrainExpert:
+    """
+    Train the pendulum's expert by the recipe behind the weights that this package ships, and test it.
+
+    A few minutes; the same seed gives the same weights on the same machine.
+    """
+
+    out: Path = Path("expert.zip")
+    """File to write."""
+
+    def run(self) -> None:
+        """Run it."""
+        from rich.console import Console
+        from rich.progress import Progress
+
+        from nlf_sb3.experiments.expert import RECIPE_STEPS, evaluate_expert, train_expert
+
+        if self.out.exists():
+            raise FileExistsError(f"{self.out} exists already. Pass another --out.")
+        console = Console()
+        with Progress(console=console) as progress:
+            task = progress.add_task("steps (stops early once every episode is perfect)", total=RECIPE_STEPS)
+            expert = train_expert(self.out, lambda steps, _: progress.update(task, completed=steps))
+        returns = evaluate_expert(expert)
+        console.print(
+            f"{self.out}: mean return {returns.mean():.1f}, lowest {returns.min():.0f}, over {len(returns)} episodes"
+        )
+
+
+def main() -> None:
+    """Entry point of ``nlf-sb3``."""
+    try:
+        tyro: Any = require("tyro", "experiments", "The command line")
+        for module in ("joblib", "matplotlib", "pandas", "rich", "scipy", "mujoco"):
+            require(module, "experiments", "The command line")
+    except MissingExtraError as error:
+        sys.exit(str(error))
+    command = tyro.cli(
+        Annotated[Reproduce, tyro.conf.subcommand("reproduce")] | Annotated[TrainExpert, tyro.conf.subcommand("train-expert")],
+        prog="nlf-sb3",
+        description="Train Stable-Baselines3 agents from a person's score, words and demonstrations.",
+        config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),
+    )
+    try:
+        command.run()
+    except (FileExistsError, ValueError, RuntimeError) as error:
+        sys.exit(f"nlf-sb3: {error}")
+    except KeyboardInterrupt:
+        sys.exit("nlf-sb3: interrupted; finished runs are kept, go on with --resume")
+
+
+if __name__ == "__main__":
+    main()

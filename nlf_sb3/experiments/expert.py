@@ -1,0 +1,79 @@
+"""The recipe of the expert that the package ships, and its test."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import gymnasium as gym
+import numpy as np
+import torch as th
+from stable_baselines3.common.callbacks import BaseCallback
+
+from nlf_sb3.algorithms import REINFORCE
+from nlf_sb3.experiments.protocols import ENV_ID
+from nlf_sb3.teachers import Expert, PolicyExpert
+
+RECIPE_SEED = 0
+RECIPE_STEPS = 3_000_000
+MAX_RETURN = 1000.0
+
+
+class _StopWhenPerfect(BaseCallback):
+    """Stops once this many episodes in a row had the maximum return, actions sampled."""
+
+    def __init__(self, episodes: int, report: Callable[[int, float], None] | None) -> None:
+        super().__init__()
+        self._episodes = episodes
+        self._report = report
+        self._in_a_row = 0
+
+    def _on_step(self) -> bool:
+        for info in self.locals["infos"]:
+            if "episode" in info:
+                self._in_a_row = self._in_a_row + 1 if info["episode"]["r"] >= MAX_RETURN else 0
+                if self._report is not None:
+                    self._report(self.num_timesteps, info["episode"]["r"])
+        return self._in_a_row < self._episodes
+
+
+def train_expert(path: str | Path, report: Callable[[int, float], None] | None = None) -> PolicyExpert:
+    """
+    Train the expert with this library's REINFORCE, without any feedback, and save it.
+
+    :param path: Where to save it
+    :param report: Called with steps and return after each episode
+    :return: The expert
+    """
+    th.set_num_threads(1)
+    model = REINFORCE(
+        "SoftplusGaussianPolicy",
+        ENV_ID,
+        learning_rate=lambda progress: 3e-3 * progress + 1e-4,
+        n_episodes=16,
+        gamma=0.999,
+        policy_kwargs={"net_arch": [16, 32]},
+        seed=RECIPE_SEED,
+        device="cpu",
+    )
+    model.learn(RECIPE_STEPS, callback=_StopWhenPerfect(500, report))
+    model.save(path, exclude=["_last_obs", "_last_episode_starts", "ep_info_buffer", "ep_success_buffer", "lr_schedule"])
+    return PolicyExpert.load(path)
+
+
+def evaluate_expert(expert: Expert, episodes: int = 100) -> np.ndarray:
+    """
+    :param expert: The expert
+    :param episodes: Episodes, with seeds from 10,000 on
+    :return: Their returns, ``[episodes]``
+    """
+    env = gym.make(ENV_ID)
+    returns = np.zeros(episodes)
+    for episode in range(episodes):
+        observation, _ = env.reset(seed=10_000 + episode)
+        done = False
+        while not done:
+            observation, reward, terminated, truncated, _ = env.step(expert.act(observation[None])[0])
+            returns[episode] += float(reward)
+            done = terminated or truncated
+    return returns
