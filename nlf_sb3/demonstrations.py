@@ -36,8 +36,15 @@ class Demonstrations:
     label: Label = "sample"
 
     def __post_init__(self) -> None:
+        if self.label not in ("sample", "mode"):
+            raise FeedbackError(f"Demonstrations: label: got {self.label!r}, expected 'sample' or 'mode'.")
+        if isinstance(self.observations, dict):
+            object.__setattr__(self, "observations", {key: np.asarray(value) for key, value in self.observations.items()})
+        else:
+            object.__setattr__(self, "observations", np.asarray(self.observations))
+        object.__setattr__(self, "actions", np.asarray(self.actions))
         arrays = self.observations if isinstance(self.observations, dict) else {"observations": self.observations}
-        lengths = {name: len(np.asarray(array)) for name, array in arrays.items()} | {"actions": len(self.actions)}
+        lengths = {name: len(array) for name, array in arrays.items()} | {"actions": len(self.actions)}
         weights = np.ones(len(self.actions)) if self.weights is None else np.asarray(self.weights, dtype=np.float64)
         lengths["weights"] = len(weights)
         if len(set(lengths.values())) > 1 or len(self) == 0:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import numbers
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 import numpy as np
@@ -80,6 +80,10 @@ class Feedback:
         # DummyVecEnv deep-copies every info at every step: an immutable record need not be copied.
         return self
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Through the constructor, which makes the array read-only again.
+        return _rebuild, ({spec.name: getattr(self, spec.name) for spec in fields(self)},)
+
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Feedback):
             return NotImplemented
@@ -89,13 +93,20 @@ class Feedback:
         return hash(self._key())
 
     def __repr__(self) -> str:
-        defaults = {"label": "sample", "weight": 1.0, "steps_ago": 0}
-        shown = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        parts = [f"{k}={v!r}" for k, v in shown.items() if v is not None and defaults.get(k) is not v and v != defaults.get(k)]
+        parts = []
+        for spec in fields(self):
+            value = getattr(self, spec.name)
+            # Arrays have no default and no truth value; everything else is shown where it differs.
+            if isinstance(value, np.ndarray) or value != spec.default:
+                parts.append(f"{spec.name}={value!r}")
         return f"Feedback({', '.join(parts)})"
 
     def _key(self) -> tuple[Any, ...]:
         return (self.score, self.text, self.text_kind, self.label, self.weight, self.steps_ago)
+
+
+def _rebuild(values: dict[str, Any]) -> Feedback:
+    return Feedback(**values)
 
 
 def _finite_number(value: Any, name: str) -> float:
@@ -104,16 +115,20 @@ def _finite_number(value: Any, name: str) -> float:
         value = value.item()
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Real):
         raise FeedbackError(f"{name}: got {_named(value)}, expected a finite number such as 0 or 0.5.")
-    if not math.isfinite(value):
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number):
         raise FeedbackError(f"{name}: got {value!r}, expected a finite number. Leave it None where there is no {name}.")
-    return float(value)
+    return number
 
 
 def _frozen_array(value: Any) -> np.ndarray:
     try:
         array = np.array(value)
-    except ValueError as error:
-        raise FeedbackError(f"expert_action: {value!r} is not an array ({error}).") from error
+    except (ValueError, TypeError, RuntimeError) as error:  # ragged lists; tensors with a graph or on a GPU
+        raise FeedbackError(f"expert_action: {value!r} is not an array ({error}). Give a NumPy array or a list.") from error
     if array.dtype.kind not in "biufc":
         raise FeedbackError(f"expert_action: got {_named(value)}, expected numbers of the action space.")
     array.setflags(write=False)

@@ -27,6 +27,8 @@ def check_actions(actions: Any, space: spaces.Space, n_rows: int, source: str = 
     :return: Array of shape ``[n_rows, *action_shape]`` with the space's dtype
     :raises FeedbackError: With what came, what was expected and how to mend it
     """
+    if not isinstance(space, (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)):
+        raise FeedbackError(f"Action space {space} is not supported: use Box, Discrete, MultiDiscrete or MultiBinary.")
     if _fits_box(actions, space, n_rows):
         return actions  # type: ignore[no-any-return]
     if actions is None:
@@ -47,7 +49,8 @@ def check_actions(actions: Any, space: spaces.Space, n_rows: int, source: str = 
             "Return one row for each observation, and only the action in it."
         )
     _check_kind(array, space, source)
-    cast = array.astype(space.dtype, copy=False)
+    with np.errstate(over="ignore"):  # infinity is outside every space, and named below
+        cast = array.astype(space.dtype, copy=False)
     if array.dtype.kind in "biu" and not np.array_equal(cast, array):
         raise FeedbackError(f"{source}: {_preview(array)} does not fit into {space.dtype}. Use values that {space} holds.")
     _check_bounds(cast, array, space, source)
@@ -101,10 +104,9 @@ def _bounds(space: spaces.Space) -> tuple[Any, Any]:
     if isinstance(space, spaces.Discrete):
         return space.start, space.start + space.n - 1
     if isinstance(space, spaces.MultiDiscrete):
-        return 0, space.nvec - 1
-    if isinstance(space, spaces.MultiBinary):
-        return 0, 1
-    raise FeedbackError(f"Action space {space} is not supported: use Box, Discrete, MultiDiscrete or MultiBinary.")
+        start = getattr(space, "start", 0)  # not in Gymnasium 0.29
+        return start, start + space.nvec - 1
+    return 0, 1
 
 
 def _preview(array: np.ndarray) -> str:

@@ -9,9 +9,12 @@ import numpy as np
 import pytest
 import torch as th
 from gymnasium import spaces
+from hypothesis import settings
 from stable_baselines3.common.logger import KVWriter, Logger
 
 th.set_num_threads(1)
+settings.register_profile("no deadline", deadline=None)  # a busy machine is no failure
+settings.load_profile("no deadline")
 
 _ACTION_SPACES = {
     "box": lambda: spaces.Box(-1.0, 1.0, (1,), np.float32),

@@ -240,7 +240,7 @@ def test_a_file_that_holds_no_model_is_refused(tmp_path):
 def test_a_recurrent_policy_is_refused_with_the_reason():
     model = sb3_contrib.RecurrentPPO("MlpLstmPolicy", line())
     for given in (model, model.policy):
-        with pytest.raises(FeedbackError, match="recurrent policy needs its hidden state.*function that keeps the state"):
+        with pytest.raises(FeedbackError, match=r"recurrent policy needs its hidden state.*function that keeps the state"):
             PolicyExpert(given)
 
 
@@ -443,13 +443,13 @@ def test_a_gain_is_scaled_to_the_actions_that_the_environment_takes(pendulum):
 
 @pytest.mark.parametrize("std", [-0.1, np.nan, np.inf])
 def test_a_standard_deviation_below_0_or_not_finite_is_refused(pendulum, std):
-    with pytest.raises(ValueError, match="std: got .*expected a finite number of at least 0"):
+    with pytest.raises(ValueError, match=r"std: got .*expected a finite number of at least 0"):
         LQRExpert.from_env(pendulum, std=std)
 
 
 @pytest.mark.parametrize("env_id", ["CartPole-v1", "Pendulum-v1", "Line-v0"])
 def test_the_lqr_refuses_environments_that_aren_t_mujoco(env_id):
-    with pytest.raises(FeedbackError, match="LQRExpert: .*is no Gymnasium MuJoCo environment.*trained policy or a function"):
+    with pytest.raises(FeedbackError, match=r"LQRExpert: .*is no Gymnasium MuJoCo environment.*trained policy or a function"):
         LQRExpert.from_env(gym.make(env_id))
 
 

@@ -115,13 +115,13 @@ def test_every_string_is_text(text):
 
 @pytest.mark.parametrize("kind", ["R", "hindsight", "", 1])
 def test_unknown_kinds_of_text_are_refused_with_the_known_ones(kind):
-    with pytest.raises(FeedbackError, match="text_kind: got .*expected None or one of r, hp, hn, fp, fn"):
+    with pytest.raises(FeedbackError, match=r"text_kind: got .*expected None or one of r, hp, hn, fp, fn"):
         Feedback(text="x", text_kind=kind)
 
 
 @pytest.mark.parametrize("label", ["Mode", "mean", None, 1])
 def test_unknown_labels_are_refused_with_the_known_ones(label):
-    with pytest.raises(FeedbackError, match="label: got .*expected 'sample' or 'mode'"):
+    with pytest.raises(FeedbackError, match=r"label: got .*expected 'sample' or 'mode'"):
         Feedback(label=label)
 
 
@@ -141,13 +141,13 @@ def test_weights_that_are_negative_or_not_finite_are_refused(weight, expected):
 
 @pytest.mark.parametrize("steps_ago", [-1, 0.5, 1.0, True, "1", None, math.nan])
 def test_steps_ago_must_be_a_whole_number_of_at_least_0(steps_ago):
-    with pytest.raises(FeedbackError, match="steps_ago: got .*expected an integer of at least 0"):
+    with pytest.raises(FeedbackError, match=r"steps_ago: got .*expected an integer of at least 0"):
         Feedback(steps_ago=steps_ago)
 
 
 @pytest.mark.parametrize("action", ["left", ["a", "b"], {"move": 1}, [[1, 2], [3]], object(), b"\x01"])
 def test_expert_actions_that_are_no_numbers_are_refused(action):
-    with pytest.raises(FeedbackError, match="expert_action: .*(expected numbers of the action space|is not an array)"):
+    with pytest.raises(FeedbackError, match=r"expert_action: .*(expected numbers of the action space|is not an array)"):
         Feedback(expert_action=action)
 
 

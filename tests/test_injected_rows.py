@@ -153,9 +153,7 @@ def test_advantages_are_mapped_with_the_agents_statistics(plain_model):
 
 
 def test_plain_advantages_have_no_bound(plain_model):
-    rows = build(
-        plain_model.policy, plain_model.get_env(), [(three_steps(True, False), [])], advantage_statistics=(0.0, 1e-3)
-    )
+    rows = build(plain_model.policy, plain_model.get_env(), [(three_steps(True, False), [])], advantage_statistics=(0.0, 1e-3))
     assert rows.advantages.min().item() > 1000
 
 
@@ -177,7 +175,9 @@ def test_bounded_rows_that_did_badly_count_by_how_likely_their_actions_are(plain
 
 
 def test_bounded_advantages_keep_their_scale_where_the_agents_are_not_normalised(plain_model):
-    segment = ExpertSegment(np.zeros((1, 3), np.float32), np.zeros((1, 2), np.float32), np.array([100.0]), True, False, None, 0)
+    segment = ExpertSegment(
+        np.zeros((1, 3), np.float32), np.zeros((1, 2), np.float32), np.array([100.0]), True, False, None, 0
+    )
     rows = build(plain_model.policy, plain_model.get_env(), [(segment, [])], bounded=True)
     assert rows.advantages.item() > 90
 

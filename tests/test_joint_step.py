@@ -97,9 +97,7 @@ def joint_step_by_hand(model, rollout, alpha, labelled, divergence, weights=None
         if extra:
             summed = summed + extra[1](len(batch))
         imitation = summed * n / (len(batch) * n_labelled)
-        norm = step_by_hand(
-            rollout.policy, alpha * policy_loss + (1 - alpha) * imitation + other_terms, model.max_grad_norm
-        )
+        norm = step_by_hand(rollout.policy, alpha * policy_loss + (1 - alpha) * imitation + other_terms, model.max_grad_norm)
         assert norm > model.max_grad_norm, "clipping has to be active"
 
 
@@ -409,9 +407,7 @@ def test_labels_reach_a_squashed_policy_on_its_own_scale():
         env = ToyEnv(bound=4.0)
         return FeedbackWrapper(env, teacher(EXPERTS["box"]))
 
-    model = make(
-        "A2C", DummyVecEnv([wide] * N_ENVS), alpha=0.0, use_sde=True, policy_kwargs={"squash_output": True}
-    )
+    model = make("A2C", DummyVecEnv([wide] * N_ENVS), alpha=0.0, use_sde=True, policy_kwargs={"squash_output": True})
     rollout = update(model)
     labels = EXPERTS["box"](rollout.observations.numpy()) / 4.0
 
@@ -465,7 +461,9 @@ def test_dict_observations():
     class DictToy(gym.ObservationWrapper):
         def __init__(self, env):
             super().__init__(env)
-            self.observation_space = spaces.Dict({"all": env.observation_space, "first": spaces.Box(-10, 10, (1,), np.float32)})
+            self.observation_space = spaces.Dict(
+                {"all": env.observation_space, "first": spaces.Box(-10, 10, (1,), np.float32)}
+            )
 
         def observation(self, observation):
             return {"all": observation, "first": observation[:1]}
@@ -540,7 +538,9 @@ def reinforce(env, **kwargs):
 @pytest.mark.parametrize("alpha", [0.0, 0.3, 1.0])
 @pytest.mark.parametrize("action", ["box", "discrete"])
 @pytest.mark.parametrize("labels", ["all", "some"])
-@pytest.mark.parametrize("settings", [{}, {"baseline": True, "ent_coef": 0.1, "normalize_returns": True}], ids=["plain", "full"])
+@pytest.mark.parametrize(
+    "settings", [{}, {"baseline": True, "ent_coef": 0.1, "normalize_returns": True}], ids=["plain", "full"]
+)
 def test_reinforce(settings, labels, action, alpha, reduction):
     chosen = {"all": lambda observation: True, "some": lambda observation: observation[0] > 0.3}[labels]
     env = vec_env(action, labels=chosen, weight=lambda observation: float(abs(observation[1])))

@@ -80,7 +80,7 @@ def test_a_multi_discrete_space_accepts_exactly_its_members(name, action):
     if space.contains(np.array(action)):
         assert check_actions([action], space, 1).tolist() == [action]
     else:
-        with pytest.raises(FeedbackError, match="row 0 is .*outside MultiDiscrete"):
+        with pytest.raises(FeedbackError, match=r"row 0 is .*outside MultiDiscrete"):
             check_actions([action], space, 1)
 
 
@@ -139,7 +139,7 @@ def test_none_is_refused_with_the_number_of_actions_expected():
 
 
 def test_ragged_rows_are_refused():
-    with pytest.raises(FeedbackError, match="is not an array .*rows of equal shape"):
+    with pytest.raises(FeedbackError, match=r"is not an array .*rows of equal shape"):
         check_actions([[1.0, 2.0], [1.0]], SPACES["box"], 2)
 
 
@@ -162,7 +162,7 @@ def test_ragged_rows_are_refused():
 )
 def test_another_shape_is_refused_with_both_shapes(name, shape):
     space = SPACES[name]
-    with pytest.raises(FeedbackError, match="(?s)got shape .*expected .* for .*one row for each observation") as caught:
+    with pytest.raises(FeedbackError, match=r"(?s)got shape .*expected .* for .*one row for each observation") as caught:
         check_actions(np.zeros(shape, space.dtype), space, 3)
     assert str(shape) in str(caught.value)
     assert str((3, *space.shape)) in str(caught.value)
@@ -236,5 +236,5 @@ def test_spaces_that_sb3_can_t_act_in_are_refused(space):
 
 
 def test_the_source_is_named():
-    with pytest.raises(FeedbackError, match="^demonstrations: got shape"):
+    with pytest.raises(FeedbackError, match=r"^demonstrations: got shape"):
         check_actions([1, 2], SPACES["discrete"], 3, "demonstrations")

@@ -53,11 +53,11 @@ def test_feedback_sits_on_the_step_that_it_answers_also_on_the_last_one():
     env = FeedbackWrapper(
         line(), TextTeacher(lambda t: f"{t.step} {t.observation[2]:.0f} {t.next_observation[2]:.0f} {t.action}")
     )
-    observation, info = env.reset(seed=0)
+    _, info = env.reset(seed=0)
     assert "feedback" not in info
     said = []
     for action in (0, 1, 0, 1, 1):
-        observation, _, terminated, _, info = env.step(action)
+        _, _, terminated, _, info = env.step(action)
         said.append(info["feedback"].text)
     assert terminated
     assert said == ["0 0 1 0", "1 1 2 1", "2 2 3 0", "3 3 4 1", "4 4 5 1"]
@@ -188,13 +188,13 @@ def test_a_foreign_exception_keeps_its_traceback():
 )
 def test_a_second_feedback_wrapper_is_refused(outer):
     env = outer(FeedbackWrapper(line(), lambda t: None))
-    with pytest.raises(FeedbackError, match="has a FeedbackWrapper already.*a list of teachers"):
+    with pytest.raises(FeedbackError, match=r"has a FeedbackWrapper already.*a list of teachers"):
         FeedbackWrapper(env, lambda t: None)
 
 
 @pytest.mark.parametrize("teachers", [None, 1, [None], CallableExpert(lambda o: o)])
 def test_what_can_t_be_asked_is_refused_at_once(teachers):
-    with pytest.raises(FeedbackError, match="teacher: got .*expected a function from a Transition"):
+    with pytest.raises(FeedbackError, match=r"teacher: got .*expected a function from a Transition"):
         FeedbackWrapper(line(), teachers)
 
 
@@ -248,7 +248,7 @@ def test_the_teacher_sees_the_task_s_reward_not_the_score():
 
 @pytest.mark.parametrize("value", ["add", True, np.nan, np.inf, [1], "1"])
 def test_other_values_of_score_as_reward_are_refused(value):
-    with pytest.raises(FeedbackError, match="score_as_reward: got .*expected None, 'replace' or a finite weight"):
+    with pytest.raises(FeedbackError, match=r"score_as_reward: got .*expected None, 'replace' or a finite weight"):
         FeedbackWrapper(line(), lambda t: None, score_as_reward=value)
 
 

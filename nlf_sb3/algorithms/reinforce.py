@@ -26,6 +26,7 @@ from nlf_sb3.buffers import DictEpisodeBuffer, EpisodeBuffer
 from nlf_sb3.losses import policy_gradient_loss
 from nlf_sb3.numpy_actor import numpy_actor
 from nlf_sb3.policies import SoftplusGaussianPolicy
+from nlf_sb3.seeding import derived_generator
 
 SelfReinforce = TypeVar("SelfReinforce", bound="PlainREINFORCE")
 
@@ -141,7 +142,7 @@ class PlainREINFORCE(OnPolicyAlgorithm):
             self.rollout_buffer_class = DictEpisodeBuffer if is_dict else EpisodeBuffer
         super()._setup_model()
         self._actor = numpy_actor(self.policy) if self.sample_with_numpy else None
-        self._sampling_rng = np.random.default_rng(self.seed)
+        self._sampling_rng = derived_generator(self.seed, "actions")
         self._no_values = th.zeros(self.n_envs)
 
     def _excluded_save_params(self) -> list[str]:

@@ -14,49 +14,67 @@ from nlf_sb3.segments import ExpertSegment
 
 @dataclass
 class FeedbackStatistics:
-    """What came in since the last time that it was logged."""
+    """
+    What came in. Rates and means go to the logger for each rollout; totals are the whole training's.
 
-    steps: int = 0
-    records: int = 0
-    texts: int = 0
+    A logger is dumped more rarely than rollouts end, and keeps the last value or a mean, never a sum.
+    """
+
     late: int = 0
     skipped: int = 0
-    scores: list[float] = field(default_factory=list)
-    segment_returns: list[float] = field(default_factory=list)
-    fork_steps: list[int] = field(default_factory=list)
+    segments: int = 0
+    total_records: int = 0
+    _steps: int = 0
+    _records: int = 0
+    _texts: int = 0
+    _scores: list[float] = field(default_factory=list)
+    _segment_returns: list[float] = field(default_factory=list)
+    _fork_steps: list[int] = field(default_factory=list)
+
+    def count_steps(self, n_steps: int) -> None:
+        """
+        :param n_steps: Environment steps taken
+        """
+        self._steps += n_steps
 
     def count(self, feedback: Feedback) -> None:
         """
         :param feedback: A record that reached the learner
         """
-        self.records += 1
-        self.texts += feedback.text is not None
+        self.total_records += 1
+        self._records += 1
+        self._texts += feedback.text is not None
         if feedback.score is not None:
-            self.scores.append(feedback.score)
+            self._scores.append(feedback.score)
 
     def count_segment(self, segment: ExpertSegment) -> None:
         """
         :param segment: An injected episode that reached the learner
         """
-        self.segment_returns.append(float(segment.rewards.sum()))
-        self.fork_steps.append(segment.fork_step)
+        self.segments += 1
+        self._segment_returns.append(float(segment.rewards.sum()))
+        self._fork_steps.append(segment.fork_step)
 
     def record(self, logger: Logger) -> None:
         """
+        Log a rollout, and begin the next.
+
         :param logger: Receives ``feedback/*`` and ``injection/*``, each only where there is something to say
         """
-        if self.records:
-            logger.record("feedback/rate", self.records / max(self.steps, 1))
-            logger.record("feedback/text_rate", self.texts / max(self.steps, 1))
-        if self.scores:
-            logger.record("feedback/score_mean", float(np.mean(self.scores)))
+        if self.total_records:
+            logger.record_mean("feedback/rate", self._records / max(self._steps, 1))
+            logger.record_mean("feedback/text_rate", self._texts / max(self._steps, 1))
+        if self._scores:
+            logger.record_mean("feedback/score_mean", float(np.mean(self._scores)))
         for name in ("late", "skipped"):
             if getattr(self, name):
                 logger.record(f"feedback/{name}", getattr(self, name))
-        if self.segment_returns:
-            logger.record("injection/segments", len(self.segment_returns))
-            logger.record("injection/segment_return_mean", float(np.mean(self.segment_returns)))
-            logger.record("injection/fork_step_mean", float(np.mean(self.fork_steps)))
+        if self._segment_returns:
+            logger.record("injection/segments", self.segments)
+            logger.record_mean("injection/segment_return_mean", float(np.mean(self._segment_returns)))
+            logger.record_mean("injection/fork_step_mean", float(np.mean(self._fork_steps)))
+        self._steps = self._records = self._texts = 0
+        self._scores, self._segment_returns, self._fork_steps = [], [], []
 
 
 def expert_agreement(taken: np.ndarray, expert: np.ndarray, space: spaces.Space) -> float:

@@ -11,6 +11,7 @@ from gymnasium import spaces
 from stable_baselines3.common.distributions import DiagGaussianDistribution, Distribution
 
 from nlf_sb3.errors import FeedbackError, require
+from nlf_sb3.seeding import derived_generator
 from nlf_sb3.teachers.experts import Expert, Observations
 
 
@@ -74,7 +75,7 @@ class LQRExpert(Expert):
         return cls(gain, env.action_space, std=std, seed=seed)
 
     def seed(self, seed: int | None) -> None:
-        self._rng = np.random.default_rng(seed)
+        self._rng = derived_generator(seed, "LQR expert")
 
     def act(self, observations: Observations) -> np.ndarray:
         actions = self._mean(observations)
@@ -118,6 +119,7 @@ def linearise(env: gym.Env) -> tuple[np.ndarray, np.ndarray]:
     base: Any = env.unwrapped
     if not all(hasattr(base, name) for name in ("model", "data", "frame_skip", "init_qpos")):
         raise FeedbackError(f"LQRExpert: {env} is no Gymnasium MuJoCo environment. Use a trained policy or a function.")
+    _refuse_rescaling(env)
     n_states = base.model.nq + base.model.nv
     if env.observation_space.shape != (n_states,) or base.model.nq != base.model.nv:
         raise FeedbackError(
@@ -138,3 +140,15 @@ def linearise(env: gym.Env) -> tuple[np.ndarray, np.ndarray]:
         control = one_step @ control + one_control
         transition = one_step @ transition
     return transition, control
+
+
+def _refuse_rescaling(env: gym.Env) -> None:
+    """The gain is in the simulator's units, so that nothing may stand between it and the agent."""
+    inner = env
+    while isinstance(inner, gym.Wrapper):
+        if isinstance(inner, (gym.ObservationWrapper, gym.ActionWrapper)):
+            raise FeedbackError(
+                f"LQRExpert: {type(inner).__name__} changes observations or actions, which the simulator's linearisation "
+                "doesn't know. Give it the environment without that wrapper."
+            )
+        inner = inner.env

@@ -22,6 +22,7 @@ from stable_baselines3.common.vec_env import VecNormalize
 
 from nlf_sb3.errors import FeedbackError
 from nlf_sb3.numpy_actor import numpy_actor
+from nlf_sb3.seeding import derived_generator
 from nlf_sb3.teachers.experts import Expert, Observations, n_rows
 
 
@@ -102,7 +103,7 @@ class PolicyExpert(Expert):
         else:
             generator.manual_seed(seed)
         self._rng_state = generator.get_state()
-        self._rng = np.random.default_rng(seed)
+        self._rng = derived_generator(seed, "policy expert")
 
     def act(self, observations: Observations) -> np.ndarray:
         space = self.policy.action_space
@@ -112,11 +113,19 @@ class PolicyExpert(Expert):
                 actions = np.minimum(np.maximum(actions.reshape(-1, *space.shape), space.low), space.high)
             return actions
         with self._own_random_stream():
+            self._draw_exploration(n_rows(observations))
             actions, _ = self.policy.predict(self._policy_scale(observations), deterministic=self.deterministic)  # type: ignore[arg-type]
         actions = np.asarray(actions).reshape(n_rows(observations), *(space.shape or ()))
         if isinstance(space, spaces.Box):  # unscaling rounds, by a bit beyond the bounds
             actions = np.clip(actions, space.low, space.high)
         return actions
+
+    def _draw_exploration(self, rows: int) -> None:
+        """gSDE keeps its noise until it is drawn anew; a sample of the policy is one of the noise too."""
+        for module in (self.policy, getattr(self.policy, "actor", None)):
+            if getattr(module, "use_sde", False) and hasattr(module, "reset_noise"):
+                module.reset_noise(rows)  # type: ignore[union-attr, operator]
+                return
 
     def distribution(self, observations: Observations) -> Distribution | None:
         policy: Any = self.policy

@@ -6,10 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
-
 from nlf_sb3.errors import FeedbackError
 from nlf_sb3.feedback import Feedback, Label
+from nlf_sb3.seeding import derived_generator, derived_seed
 from nlf_sb3.teachers.experts import Expert, as_expert, single_row
 
 
@@ -59,14 +58,14 @@ class ExpertTeacher:
         self.probability = probability
         self.weight = weight
         self.label: Label = label or self.expert.label
-        self._rng = np.random.default_rng(0)
+        self._rng = derived_generator(0, "labelled steps")
 
     def seed(self, seed: int | None) -> None:
         """
         :param seed: Seed of the teacher's and the expert's own generators
         """
-        self._rng = np.random.default_rng(seed)
-        self.expert.seed(None if seed is None else int(self._rng.integers(2**31)))
+        self._rng = derived_generator(seed, "labelled steps")
+        self.expert.seed(derived_seed(seed, "expert"))
 
     def __call__(self, transition: Transition) -> Feedback | None:
         if self.probability < 1.0 and self._rng.random() >= self.probability:
@@ -132,9 +131,8 @@ class CombinedTeacher:
         """
         :param seed: Each teacher gets a seed of its own, derived from this one
         """
-        children = np.random.SeedSequence(seed).generate_state(len(self.teachers))
-        for teacher, child in zip(self.teachers, children, strict=True):
-            seed_teacher(teacher, None if seed is None else int(child))
+        for index, teacher in enumerate(self.teachers):
+            seed_teacher(teacher, derived_seed(seed, f"teacher {index}"))
 
     def __call__(self, transition: Transition) -> Feedback | None:
         combined: Feedback | None = None
@@ -169,6 +167,8 @@ def as_teacher(teachers: Teacher | Sequence[Teacher]) -> Teacher:
     :raises FeedbackError: If something in it can't be called
     """
     several = list(teachers) if isinstance(teachers, Sequence) else [teachers]
+    if not several:
+        raise FeedbackError("teachers: got an empty list, expected at least one teacher.")
     for teacher in several:
         if not callable(teacher):
             raise FeedbackError(

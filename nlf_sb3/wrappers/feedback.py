@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import numbers
 import traceback
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -72,6 +73,7 @@ class FeedbackWrapper(gym.Wrapper, gym.utils.RecordConstructorArgs):
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         observation, reward, terminated, truncated, info = self.env.step(action)
+        info = dict(info)  # an environment may hand out the same dict at every step
         transition = Transition(self._observation, action, float(reward), observation, terminated, truncated, info, self._step)
         feedback: Feedback | None = None
         try:
@@ -91,8 +93,8 @@ class FeedbackWrapper(gym.Wrapper, gym.utils.RecordConstructorArgs):
         score = 0.0 if feedback is None or feedback.score is None else feedback.score
         if self.score_as_reward == "replace":
             return score
-        assert isinstance(self.score_as_reward, (int, float))
-        return task_reward + self.score_as_reward * score
+        assert self.score_as_reward is not None
+        return task_reward + float(self.score_as_reward) * score
 
 
 def describe_error(error: Exception, where: str) -> str:
@@ -115,6 +117,6 @@ def copy_observation(observation: Any) -> Any:
 
 
 def _check_score_as_reward(value: Any) -> None:
-    is_weight = isinstance(value, (int, float)) and not isinstance(value, bool) and np.isfinite(value)
-    if value is not None and value != "replace" and not is_weight:
+    is_number = isinstance(value, numbers.Real) and not isinstance(value, (bool, np.bool_))
+    if value is not None and value != "replace" and not (is_number and np.isfinite(value)):
         raise FeedbackError(f"score_as_reward: got {value!r}, expected None, 'replace' or a finite weight.")

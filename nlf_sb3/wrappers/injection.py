@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Literal
 
 import gymnasium as gym
 import numpy as np
+from gymnasium.envs.registration import EnvSpec, WrapperSpec
 
 from nlf_sb3.errors import TwinError
 from nlf_sb3.feedback import EXPERT_SEGMENT_KEY, FEEDBACK_ERROR_KEY
+from nlf_sb3.seeding import derived_generator, derived_seed
 from nlf_sb3.segments import ExpertSegment, rows_from, stack_observations
 from nlf_sb3.teachers.experts import as_expert, single_row
 from nlf_sb3.validation import check_actions
-from nlf_sb3.wrappers.feedback import copy_observation, describe_error
+from nlf_sb3.wrappers.feedback import FeedbackWrapper, copy_observation, describe_error
 
 
 class TrajectoryInjection(gym.Wrapper, gym.utils.RecordConstructorArgs):
@@ -25,6 +28,9 @@ class TrajectoryInjection(gym.Wrapper, gym.utils.RecordConstructorArgs):
     is reset with the same seed, replays the shared steps, is compared with what the agent saw, and
     follows the expert to its own end. The result is an :class:`~nlf_sb3.segments.ExpertSegment` in
     ``info["expert_segment"]`` of the agent's last step. An agent that ends before its fork makes none.
+
+    A :class:`~nlf_sb3.FeedbackWrapper` goes around this wrapper, or inside it where its score is part of
+    the reward: then its teachers are asked about the expert's steps too.
 
     Every episode starts from an explicit seed, drawn from a generator of this wrapper that
     ``reset(seed=...)`` seeds.
@@ -90,6 +96,7 @@ class TrajectoryInjection(gym.Wrapper, gym.utils.RecordConstructorArgs):
         if self._step < self._fork_step:
             self._prefix.append(copy_observation(action))
         observation, reward, terminated, truncated, info = self.env.step(action)
+        info = dict(info)  # an environment may hand out the same dict at every step
         self._step += 1
         done = terminated or truncated
         if self._step == self._fork_step and not done:
@@ -106,10 +113,9 @@ class TrajectoryInjection(gym.Wrapper, gym.utils.RecordConstructorArgs):
         super().close()
 
     def _seed_generators(self, seed: int | None) -> None:
-        seeds, forks, expert = np.random.SeedSequence(seed).spawn(3)
-        self._seed_rng = np.random.default_rng(seeds)
-        self._fork_rng = np.random.default_rng(forks)
-        self.expert.seed(int(expert.generate_state(1)[0]))
+        self._seed_rng = derived_generator(seed, "episodes")
+        self._fork_rng = derived_generator(seed, "forks")
+        self.expert.seed(derived_seed(seed, "expert"))
 
     def _play_segment(self) -> ExpertSegment:
         """Replay the prefix on the twin, check that it stands where the agent stood, let the expert go on."""
@@ -183,9 +189,24 @@ def _twin_from_spec(env: gym.Env) -> gym.Env:
             raise TwinError(f"{env} has no spec, so it can't be made a second time. {mend}")
         if spec.nondeterministic:
             raise TwinError(f"{spec.id} is registered as nondeterministic: a twin would leave it. Use another environment.")
-        return gym.make(spec, render_mode=None, disable_env_checker=True)  # a twin opens no window
+        return gym.make(_spec_of_twin(spec), disable_env_checker=True)  # a twin opens no window
     except (gym.error.Error, ValueError, TypeError, AttributeError) as error:
         raise TwinError(f"{env} can't be made a second time from its spec ({error}). {mend}") from error
+
+
+def _spec_of_twin(spec: EnvSpec) -> EnvSpec:
+    """
+    The same environment without a window, and without teachers, who answer the agent's steps alone.
+
+    A teacher whose score is part of the reward stays: the expert's steps are paid by it too.
+    """
+    feedback = f"{FeedbackWrapper.__module__}:{FeedbackWrapper.__name__}"
+
+    def is_needed(wrapper: WrapperSpec) -> bool:
+        return wrapper.entry_point != feedback or (wrapper.kwargs or {}).get("score_as_reward") is not None
+
+    kwargs = {key: value for key, value in spec.kwargs.items() if key != "render_mode"}
+    return replace(spec, kwargs=kwargs, additional_wrappers=tuple(filter(is_needed, spec.additional_wrappers)))
 
 
 def same_observation(first: Any, second: Any) -> bool:

@@ -1,0 +1,137 @@
+"""Feedback on its way from step infos into the rollout buffer."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from stable_baselines3.common.vec_env import unwrap_vec_normalize
+
+from nlf_sb3.algorithms.imitation import to_policy_actions
+from nlf_sb3.algorithms.settings import FeedbackSettings
+from nlf_sb3.algorithms.statistics import FeedbackStatistics, expert_agreement
+from nlf_sb3.buffers.labels import NO_LABEL, keep_feedback
+from nlf_sb3.errors import FeedbackError
+from nlf_sb3.feedback import EXPERT_SEGMENT_KEY, FEEDBACK_ERROR_KEY, FEEDBACK_KEY, Feedback
+from nlf_sb3.seeding import derived_generator
+from nlf_sb3.segments import ExpertSegment, Observations
+from nlf_sb3.validation import check_actions
+from nlf_sb3.wrappers import FeedbackWrapper, TrajectoryInjection
+
+
+class CollectsFeedback(FeedbackSettings):
+    """Makes the rollout buffer keep feedback, and fills it from the infos of each step."""
+
+    rollout_buffer: Any
+    """A :class:`~nlf_sb3.buffers.FeedbackBufferMixin` of whatever class the algorithm uses."""
+
+    def _setup_model(self) -> None:
+        super()._setup_model()
+        keep_feedback(self.rollout_buffer)
+        self._feedback_rng = derived_generator(self.seed, "feedback")
+        self._statistics = FeedbackStatistics()
+        self._raw_last_obs: Observations | None = None
+        self._promised_feedback = False
+
+    def _excluded_save_params(self) -> list[str]:
+        own = ["_feedback_rng", "_statistics", "_raw_last_obs", "_promised_feedback"]
+        return [*super()._excluded_save_params(), *own]
+
+    def _setup_learn(self, *args: Any, **kwargs: Any) -> Any:
+        if self.imitation == "kl" and self.expert is None:
+            raise FeedbackError(
+                "imitation='kl' needs expert=, an expert with a distribution. Pass one, or use imitation='nll'."
+            )
+        result = super()._setup_learn(*args, **kwargs)
+        assert self.env is not None
+        if any(self.env.env_is_wrapped(TrajectoryInjection)):
+            self.rollout_buffer.keep_episode_actions()
+        self._promised_feedback = any(self.env.env_is_wrapped(FeedbackWrapper))
+        self._raw_last_obs = self._original_observations()
+        return result
+
+    def _original_observations(self) -> Observations | None:
+        """The last observations before VecNormalize changed them, if an expert needs them and it did."""
+        vec_normalize = None if self.env is None else unwrap_vec_normalize(self.env)
+        if self.expert is None or vec_normalize is None or not vec_normalize.norm_obs:
+            return None
+        return vec_normalize.get_original_obs()
+
+    def _update_info_buffer(self, infos: list[dict[str, Any]], dones: np.ndarray | None = None) -> None:
+        # Called between env.step and rollout_buffer.add, so that the buffer's position is this step's row.
+        super()._update_info_buffer(infos, dones)
+        if self._raw_last_obs is not None:
+            self.rollout_buffer.add_raw_observation(self._raw_last_obs)
+            self._raw_last_obs = self._original_observations()
+        self._statistics.count_steps(len(infos))
+        for env, info in enumerate(infos):
+            if FEEDBACK_ERROR_KEY in info:
+                self._refuse(env, str(info[FEEDBACK_ERROR_KEY]))
+            if FEEDBACK_KEY in info:
+                self._receive(env, info[FEEDBACK_KEY], self._stage_feedback)
+            if EXPERT_SEGMENT_KEY in info:
+                self._receive(env, info[EXPERT_SEGMENT_KEY], self._stage_segment)
+
+    def _receive(self, env: int, value: Any, stage: Callable[[int, Any], None]) -> None:
+        try:
+            stage(env, value)
+        except FeedbackError as error:
+            self._refuse(env, str(error))
+
+    def _refuse(self, env: int, message: str) -> None:
+        if self.on_error == "raise":
+            raise FeedbackError(f"environment {env}, step {self.num_timesteps}: {message}")
+        self._statistics.skipped += 1
+
+    def _stage_feedback(self, env: int, feedback: Any) -> None:
+        if not isinstance(feedback, Feedback):
+            raise FeedbackError(
+                f"info[{FEEDBACK_KEY!r}] is {type(feedback).__name__}, expected nlf_sb3.Feedback. Build one from its parts."
+            )
+        if feedback.expert_action is not None:
+            if self.imitation == "kl" and feedback.label == "mode":
+                raise FeedbackError(
+                    "a label that is a mode has no analytic KL. Use imitation='nll' or an expert that samples."
+                )
+            action = check_actions(feedback.expert_action[None], self.action_space, 1)[0]
+            self.num_expert_queries += 1
+            if not self.rollout_buffer.add_label(env, feedback, action):
+                self._statistics.late += 1
+        elif feedback.steps_ago and self.rollout_buffer.pos - feedback.steps_ago < self.rollout_buffer.first_row(env):
+            self._statistics.late += 1
+        self._statistics.count(feedback)
+
+    def _stage_segment(self, env: int, segment: Any) -> None:
+        if not isinstance(segment, ExpertSegment):
+            raise FeedbackError(f"info[{EXPERT_SEGMENT_KEY!r}] is {type(segment).__name__}, expected nlf_sb3.ExpertSegment.")
+        check_actions(segment.actions, self.action_space, len(segment), "expert segment")
+        self.rollout_buffer.add_segment(env, segment)
+        self.num_expert_steps += len(segment) - segment.fork_step
+        self._statistics.count_segment(segment)
+
+    def _warn_of_broken_promise(self) -> None:
+        statistics = self._statistics
+        if self._promised_feedback and not statistics.total_records and not statistics.skipped:
+            warnings.warn(
+                f"The environment has a FeedbackWrapper, but the first {self.num_timesteps} steps carried no feedback: its "
+                "teachers returned None. This rollout trains as plain Stable-Baselines3 does.",
+                stacklevel=3,
+            )
+        self._promised_feedback = False
+
+    def _record_feedback(self, alpha: float | None) -> None:
+        buffer = self.rollout_buffer
+        rows = buffer.row_indices()
+        rows = rows[buffer.take_rows(buffer.label_kinds, rows) != NO_LABEL]
+        if alpha is not None:
+            self.logger.record("train/alpha", alpha)
+            self.logger.record("feedback/expert_queries", self.num_expert_queries)
+        if len(rows):
+            taken = buffer.take_rows(buffer.actions, rows)
+            labels = to_policy_actions(self.policy, buffer.take_rows(buffer.label_actions, rows)).cpu().numpy()
+            self.logger.record("feedback/expert_agreement", expert_agreement(taken, labels, self.action_space))
+        if buffer.segments:
+            self.logger.record("injection/expert_steps", self.num_expert_steps)
+        self._statistics.record(self.logger)

@@ -1,0 +1,100 @@
+"""Ask the expert, and the demonstrations, for a rollout's labels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch as th
+from stable_baselines3.common.distributions import Distribution
+
+from nlf_sb3.algorithms.collecting import CollectsFeedback
+from nlf_sb3.algorithms.imitation import ImitationTerm, to_policy_actions
+from nlf_sb3.algorithms.rows import DemonstrationRows
+from nlf_sb3.algorithms.vec_envs import to_policy_observations
+from nlf_sb3.buffers.labels import MODE, NO_LABEL, SAMPLE
+from nlf_sb3.errors import FeedbackError
+from nlf_sb3.segments import Observations
+from nlf_sb3.validation import check_actions
+
+
+class LabelsRollouts(CollectsFeedback):
+    """Turns a rollout's labels, the expert's answers and demonstrations into one imitation term."""
+
+    def _imitation_term(self, evaluate_actions: Any) -> ImitationTerm | None:
+        """Ask the expert for the rollout's labels; the term of all labelled rows, or None if there are none."""
+        distribution = None
+        if self.expert is not None:
+            if self.imitation == "kl":
+                distribution = self._ask(self._expert_distribution)
+            else:
+                self._ask(self._label_rollout)
+        term = ImitationTerm(
+            self.policy,
+            evaluate_actions,
+            self.rollout_buffer,
+            expert_distribution=distribution,
+            demonstrations=self._demonstration_rows(),
+            mode_trains_std=self.mode_trains_std,
+            rng=self._feedback_rng,
+        )
+        return term if term.n_labelled else None
+
+    def _ask(self, question: Callable[[], Any]) -> Any:
+        """Ask the expert; what it raises becomes a FeedbackError, or is counted and passed over."""
+        try:
+            return question()
+        except Exception as error:  # whatever a user's expert raises
+            message = str(error) if isinstance(error, FeedbackError) else f"it raised {type(error).__name__}: {error}"
+            if self.on_error == "raise":
+                raise FeedbackError(f"expert {type(self.expert).__name__}, step {self.num_timesteps}: {message}") from error
+            self._statistics.skipped += 1
+            return None
+
+    def _expert_observations(self, rows: np.ndarray) -> Observations:
+        raw = self.rollout_buffer.raw_observations
+        return self.rollout_buffer.take_rows(self.rollout_buffer.observations if raw is None else raw, rows)  # type: ignore[no-any-return]
+
+    def _expert_distribution(self) -> Distribution:
+        assert self.expert is not None
+        rows = self.rollout_buffer.row_indices()
+        distribution = self.expert.distribution(self._expert_observations(rows))
+        if distribution is None:
+            raise FeedbackError("imitation='kl' needs its distribution, and it has none. Use imitation='nll'.")
+        self.num_expert_queries += len(rows)
+        return distribution
+
+    def _label_rollout(self) -> None:
+        """Fill the rollout's rows that have no label with the expert's, in one call."""
+        assert self.expert is not None
+        buffer = self.rollout_buffer
+        rows = buffer.row_indices()
+        rows = rows[buffer.take_rows(buffer.label_kinds, rows) == NO_LABEL]
+        if not len(rows):
+            return
+        actions = check_actions(self.expert.act(self._expert_observations(rows)), self.action_space, len(rows))
+        steps, envs = rows % buffer.buffer_size, rows // buffer.buffer_size
+        buffer.label_actions[steps, envs] = actions
+        buffer.label_kinds[steps, envs] = SAMPLE if self.expert.label == "sample" else MODE
+        buffer.label_weights[steps, envs] = 1.0
+        self.num_expert_queries += len(rows)
+
+    def _demonstration_rows(self) -> DemonstrationRows | None:
+        if self.demonstrations is None:
+            return None
+        assert self.env is not None
+        demonstrations = self.demonstrations
+        n_rows = min(len(demonstrations), len(self.rollout_buffer.row_indices()))
+        chosen = self._feedback_rng.choice(len(demonstrations), n_rows, replace=False)
+        observations = demonstrations.observations
+        picked = {k: v[chosen] for k, v in observations.items()} if isinstance(observations, dict) else observations[chosen]
+        tensor, _ = self.policy.obs_to_tensor(to_policy_observations(self.env, picked))  # type: ignore[arg-type]
+        actions = check_actions(demonstrations.actions[chosen], self.action_space, n_rows, "demonstrations")
+        assert demonstrations.weights is not None
+        return DemonstrationRows(
+            observations=tensor,
+            actions=to_policy_actions(self.policy, actions),
+            weights=th.as_tensor(demonstrations.weights[chosen], dtype=th.float32, device=self.device),
+            is_mode=demonstrations.label == "mode",
+        )

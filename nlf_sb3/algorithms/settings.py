@@ -1,0 +1,134 @@
+"""The arguments that feedback adds to an algorithm: checked, saved and loaded with the model."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, TypeVar
+
+import numpy as np
+from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
+
+from nlf_sb3.demonstrations import Demonstrations
+from nlf_sb3.errors import FeedbackError
+from nlf_sb3.schedules import AlphaSchedule, as_schedule, schedule_from_state, schedule_to_state
+from nlf_sb3.seeding import derived_seed
+from nlf_sb3.teachers.experts import Expert, as_expert
+
+SelfFeedbackSettings = TypeVar("SelfFeedbackSettings", bound="FeedbackSettings")
+
+STATE_KEY = "nlf_sb3"
+"""Entry of a saved model that holds what SB3 doesn't know, as plain data."""
+
+_CHOICES = {
+    "imitation": ("nll", "kl"),
+    "injection": ("bounded", "plain", "separate"),
+    "on_error": ("raise", "skip"),
+}
+_SAVED = ("imitation", "injection", "injection_coef", "injection_vf_coef", "mode_trains_std", "on_error", "log_gradients")
+_COUNTERS = ("num_expert_queries", "num_expert_steps")
+
+
+class FeedbackSettings(OnPolicyAlgorithm):
+    """
+    The arguments of :class:`~nlf_sb3.algorithms.base.FeedbackAlgorithm`.
+    """
+
+    def __init__(
+        self,
+        policy: Any,
+        env: Any,
+        *args: Any,
+        alpha: float | AlphaSchedule = 0.5,
+        expert: Any = None,
+        imitation: Literal["nll", "kl"] = "nll",
+        demonstrations: Demonstrations | None = None,
+        injection: Literal["bounded", "plain", "separate"] = "bounded",
+        injection_coef: float = 1.0,
+        injection_vf_coef: float = 0.0,
+        mode_trains_std: bool = False,
+        on_error: Literal["raise", "skip"] = "raise",
+        log_gradients: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        self.alpha = alpha
+        self.expert: Expert | None = expert
+        self.imitation = imitation
+        self.demonstrations = demonstrations
+        self.injection = injection
+        self.injection_coef = injection_coef
+        self.injection_vf_coef = injection_vf_coef
+        self.mode_trains_std = mode_trains_std
+        self.on_error = on_error
+        self.log_gradients = log_gradients
+        self.num_expert_queries = 0
+        self.num_expert_steps = 0
+        super().__init__(policy, env, *args, **kwargs)
+
+    def _setup_model(self) -> None:
+        self._check_settings()
+        super()._setup_model()
+        if self.expert is not None and self.seed is not None:
+            self.expert.seed(derived_seed(self.seed, "expert"))
+
+    def _check_settings(self) -> None:
+        """Raise on settings that don't fit together, before any step is taken."""
+        for name, choices in _CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise ValueError(f"{name}: got {getattr(self, name)!r}, expected one of {', '.join(map(repr, choices))}.")
+        as_schedule(self.alpha)
+        for name in ("injection_coef", "injection_vf_coef"):
+            if not 0.0 <= getattr(self, name) < np.inf:
+                raise ValueError(f"{name}: got {getattr(self, name)!r}, expected a finite number of at least 0.")
+        if self.expert is not None:
+            self.expert = as_expert(self.expert)
+        if self.demonstrations is not None and self.env is not None:
+            inner = self.env.unwrapped  # wrappers of the vectorised environment change the policy's observations
+            self.demonstrations = self.demonstrations.checked(inner.observation_space, inner.action_space)
+        if self.imitation == "kl" and self.expert is not None and _has_no_distribution(self.expert):
+            raise FeedbackError(
+                f"imitation='kl' needs an expert with a distribution, and {type(self.expert).__name__} has none "
+                "(or acts with its mode). Use a stochastic expert, or imitation='nll'."
+            )
+
+    def _excluded_save_params(self) -> list[str]:
+        own = ["alpha", "expert", "demonstrations", *_SAVED, *_COUNTERS]
+        return [*super()._excluded_save_params(), *own]
+
+    def save(self, path: Any, exclude: Any = None, include: Any = None) -> None:
+        """
+        As in SB3. Experts, demonstrations and environments stay out; the file also loads in SB3's own class.
+
+        :param path: As in SB3
+        :param exclude: As in SB3
+        :param include: As in SB3
+        """
+        state = {name: getattr(self, name) for name in (*_SAVED, *_COUNTERS)}
+        self.__dict__[STATE_KEY] = {"alpha": schedule_to_state(as_schedule(self.alpha)), **state}
+        try:
+            super().save(path, exclude, include)
+        finally:
+            del self.__dict__[STATE_KEY]
+
+    @classmethod
+    def load(cls: type[SelfFeedbackSettings], path: Any, env: Any = None, *args: Any, **kwargs: Any) -> SelfFeedbackSettings:
+        """
+        As in SB3; models that SB3 saved load too. Pass ``expert=`` and ``demonstrations=`` anew.
+
+        :param path: As in SB3
+        :param env: As in SB3
+        :param kwargs: As in SB3: they override what was saved
+        :return: The model
+        """
+        model = super().load(path, env, *args, **kwargs)
+        state = model.__dict__.pop(STATE_KEY, None)
+        if state is not None:
+            for name in (*_SAVED, *_COUNTERS):
+                if name in state and name not in kwargs:
+                    setattr(model, name, state[name])
+            if "alpha" not in kwargs:
+                model.alpha = schedule_from_state(state["alpha"])
+        model._check_settings()
+        return model
+
+
+def _has_no_distribution(expert: Expert) -> bool:
+    return expert.label == "mode" or type(expert).distribution is Expert.distribution
