@@ -205,7 +205,7 @@ def test_each_epoch_deals_every_row_once_and_each_minibatch_its_fair_share(n_row
     share = RowShare(n_rows, n_rollout, np.random.default_rng(seed))
     for _ in range(epochs):
         dealt = [share.next(size).tolist() for size in batches]
-        assert sorted(sum(dealt, [])) == list(range(n_rows))
+        assert sorted(row for rows in dealt for row in rows) == list(range(n_rows))
         for rows, size in zip(dealt, batches, strict=True):
             assert abs(len(rows) - n_rows * size / n_rollout) < 1
 

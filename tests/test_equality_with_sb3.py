@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import inspect
 
-import gymnasium as gym
 import pytest
 import stable_baselines3
 from helpers import assert_same_model, cartpole_expert, largest_difference, pendulum_expert, teacher, watch
@@ -18,7 +17,8 @@ from nlf_sb3 import FeedbackWrapper
 STEPS = 4096
 FEW_STEPS = 1024
 EXPERTS = {"CartPole-v1": cartpole_expert, "InvertedPendulum-v5": pendulum_expert}
-SETTINGS = {"A2C": {"n_steps": 32}, "PPO": {"n_steps": 512, "n_epochs": 2}}
+N_ENVS = 4
+SETTINGS = {"A2C": {"n_steps": 8}, "PPO": {"n_steps": 128, "n_epochs": 3}}
 
 
 def common(algorithm):
@@ -27,19 +27,20 @@ def common(algorithm):
 
 @functools.cache
 def trained_by_sb3(algorithm, env_id, steps=STEPS):
-    return getattr(stable_baselines3, algorithm)("MlpPolicy", env_id, **common(algorithm)).learn(steps)
+    env = make_vec_env(env_id, N_ENVS)
+    return getattr(stable_baselines3, algorithm)("MlpPolicy", env, **common(algorithm)).learn(steps)
 
 
 @pytest.mark.parametrize("env_id", EXPERTS)
 @pytest.mark.parametrize("algorithm", SETTINGS)
 @pytest.mark.parametrize("labels", ["none", "wrapper", "expert"])
 def test_training_equals_sb3_bit_for_bit(algorithm, env_id, labels):
-    expert = EXPERTS[env_id]
-    env, kwargs = gym.make(env_id), {}
+    expert, wrapper, kwargs = EXPERTS[env_id], None, {}
     if labels == "wrapper":
-        env, kwargs = FeedbackWrapper(env, teacher(expert)), {"alpha": 1.0}
+        wrapper, kwargs = functools.partial(FeedbackWrapper, teachers=teacher(expert)), {"alpha": 1.0}
     if labels == "expert":
         kwargs = {"alpha": 1.0, "expert": expert}
+    env = make_vec_env(env_id, N_ENVS, wrapper_class=wrapper)
     model = getattr(nlf_sb3, algorithm)("MlpPolicy", env, **kwargs, **common(algorithm))
     model.learn(STEPS)
     assert_same_model(model, trained_by_sb3(algorithm, env_id))
@@ -50,7 +51,7 @@ def test_training_equals_sb3_bit_for_bit(algorithm, env_id, labels):
 def test_labels_below_alpha_one_do_change_training(algorithm):
     # Otherwise the test above would hold for a library that does nothing.
     model = getattr(nlf_sb3, algorithm)(
-        "MlpPolicy", "CartPole-v1", alpha=0.99, expert=cartpole_expert, **common(algorithm)
+        "MlpPolicy", make_vec_env("CartPole-v1", N_ENVS), alpha=0.99, expert=cartpole_expert, **common(algorithm)
     ).learn(FEW_STEPS)
     assert largest_difference(model.policy, trained_by_sb3(algorithm, "CartPole-v1", FEW_STEPS).policy) > 1e-4
 
@@ -111,7 +112,8 @@ def with_pendulum_labels(env):
 
 @pytest.mark.parametrize("algorithm", SETTINGS)
 def test_a_rollout_without_a_label_trains_as_sb3_does_whatever_alpha_is(algorithm):
-    env = FeedbackWrapper(gym.make("CartPole-v1"), teacher(cartpole_expert, labels=lambda observation: False))
+    silent = functools.partial(FeedbackWrapper, teachers=teacher(cartpole_expert, labels=lambda observation: False))
+    env = make_vec_env("CartPole-v1", N_ENVS, wrapper_class=silent)
     with pytest.warns(UserWarning, match="no feedback"):
         model = getattr(nlf_sb3, algorithm)("MlpPolicy", env, alpha=0.0, **common(algorithm)).learn(FEW_STEPS)
     assert_same_model(model, trained_by_sb3(algorithm, "CartPole-v1", FEW_STEPS))

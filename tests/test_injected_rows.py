@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -274,7 +276,8 @@ def test_injection_spans_short_rollouts():
     assert any(segment.fork_step > 5 for rollout in injected for segment, _ in rollout.segments)
     counts = [dump["injection/segments"] for dump in records.dumps if "injection/segments" in dump]
     last = [model.logger.name_to_value["injection/segments"]] if "injection/segments" in model.logger.name_to_value else []
-    assert counts + last == [len(rollout.segments) for rollout in injected], "a segment is used in one update only"
+    used = np.cumsum([len(rollout.segments) for rollout in injected])
+    assert counts + last == used.tolist(), "a segment is used in one update only"
 
 
 # --- normalisation and vectorisation -----------------------------------------------------------------
@@ -457,6 +460,17 @@ def test_an_epoch_of_minibatches_sees_every_injected_row_once(injection):
     step_by_hand(rollout.policy, agent + n_batches * row_weight * row_losses(model, rollout.policy, rows).sum(), None)
     assert largest_difference(before, rollout.policy) > 1e-3
     assert largest_difference(model.policy, rollout.policy) < 0.02 * largest_difference(before, rollout.policy)
+
+
+@pytest.mark.parametrize("action", ["box", "discrete"])
+def test_minibatches_may_be_more_than_injected_rows(action):
+    model = make("PPO", injected_env(action, n_envs=1, fork_probability=1.0, max_segment_steps=1), n_steps=40, batch_size=4)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        (rollout,) = learn(model).rollouts
+    assert 1 <= sum(len(segment) for segment, _ in rollout.segments) < 10
+    assert all(th.isfinite(parameter).all() for parameter in model.policy.parameters())
+    assert largest_difference(model.policy, rollout.policy) > 1e-4
 
 
 @pytest.mark.parametrize("injection", ["plain", "bounded", "separate"])

@@ -123,6 +123,26 @@ def test_every_completed_episode_is_used_once_and_rows_never_mix(lengths, n_epis
         assert episodes == list(range(len(episodes))), "no completed episode is left out"
 
 
+@pytest.mark.parametrize("stops", ["learn again", "callback"])
+def test_an_episode_that_a_reset_cut_short_is_not_glued_to_the_next_one(stops):
+    """learn() resets the environments: what was under way before it is no part of what comes after."""
+
+    class StopAfterSeven(BaseCallback):
+        def _on_step(self):
+            return self.n_calls < 7
+
+    model = make(script_env([[3], [5]]), n_episodes=1, gamma=0.5)
+    model.learn(1, callback=StopAfterSeven() if stops == "callback" else None)
+    capture = Capture()
+    model.learn(60, callback=capture)
+    for rollout in capture.rollouts:
+        episodes = {}
+        for name, episode, step in rollout.observations.int().tolist():
+            episodes.setdefault((name, episode), []).append(step)
+        for (name, episode), steps in episodes.items():
+            assert steps == list(range([3, 5][name])), f"environment {name}, episode {episode}: {rollout.returns}"
+
+
 def test_rows_keep_the_action_and_the_log_prob_of_their_own_step():
     model = make(DummyVecEnv([ToyEnv] * 3), n_episodes=4, sample_with_numpy=False)
     rollout = first_rollout(model)
@@ -147,7 +167,9 @@ def test_batch_size_counts_episodes(batch_size, expected):
     model = make(script_env([[2, 4, 1, 3, 5]]), n_episodes=5, batch_size=batch_size)
     model.learn(1, callback=Batches())
     assert [len({row[:2] for row in batch}) for batch in batches] == expected
-    assert sorted(sum(batches, [])) == [(0, e, s) for e, n in enumerate([2, 4, 1, 3, 5]) for s in range(n)]
+    assert sorted(row for batch in batches for row in batch) == [
+        (0, e, s) for e, n in enumerate([2, 4, 1, 3, 5]) for s in range(n)
+    ]
 
 
 def test_batches_of_episodes_make_one_optimiser_step_each():

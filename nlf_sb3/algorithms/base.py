@@ -39,8 +39,8 @@ class FeedbackAlgorithm(LabelsRollouts):
         (:func:`~nlf_sb3.algorithms.injection.build_injected_rows`). ``"plain"``: each as one of the
         agent's. ``"separate"``: plain, in an optimiser step of its own after the agent's update.
     :param injection_coef: See ``injection``
-    :param injection_vf_coef: Weight of the injected rows in the critic's loss. Their returns are the
-        expert's, so that by default they stay out of it.
+    :param injection_vf_coef: Weight of the injected rows' squared value errors, in the place of ``vf_coef``.
+        Their returns are the expert's, so that by default they stay out of the critic.
     :param mode_trains_std: Let labels that are the expert's mode train the standard deviation too
     :param on_error: ``"raise"``, or ``"skip"`` to count bad feedback (``feedback/skipped``) and go on
     :param log_gradients: Log both terms' gradient norms and their cosine, on the first minibatch of each
@@ -64,7 +64,6 @@ class FeedbackAlgorithm(LabelsRollouts):
         if imitation is None and attached is None:
             super().train()
         else:
-            loss_scale = self._loss_scale(n_rows)
 
             def extra_loss(batch: np.ndarray) -> th.Tensor:
                 total = th.zeros((), device=self.device)
@@ -73,9 +72,9 @@ class FeedbackAlgorithm(LabelsRollouts):
                 if attached is not None:
                     policy_loss, value_loss = attached(len(batch))
                     total = total + scale * policy_loss + value_loss
-                return total * loss_scale
+                return total * self._loss_scale(len(batch))
 
-            observer = self._gradient_observer(imitation, loss_scale)
+            observer = self._gradient_observer(imitation)
             with attached_loss(self.policy, self.rollout_buffer.take_last_batch, extra_loss, scale, observer):
                 super().train()
             if imitation is not None:
@@ -120,7 +119,7 @@ class FeedbackAlgorithm(LabelsRollouts):
             th.nn.utils.clip_grad_norm_(self.policy.parameters(), self.max_grad_norm)
         self.policy.optimizer.step()
 
-    def _gradient_observer(self, imitation: ImitationTerm | None, loss_scale: float) -> Any:
+    def _gradient_observer(self, imitation: ImitationTerm | None) -> Any:
         if not self.log_gradients or imitation is None:
             return None
         parameters = [parameter for parameter in self.policy.parameters() if parameter.requires_grad]
@@ -128,7 +127,7 @@ class FeedbackAlgorithm(LabelsRollouts):
         def observe(log_prob: th.Tensor, grad: th.Tensor) -> None:
             assert imitation.last_loss is not None
             with th.enable_grad():  # a backward pass is running
-                imitation_loss = imitation.last_loss * loss_scale
+                imitation_loss = imitation.last_loss * self._loss_scale(len(log_prob))
             norms = gradient_norms(log_prob, grad, imitation_loss, parameters)
             for name, value in zip(("policy_gradient_norm", "imitation_gradient_norm", "gradient_cosine"), norms, strict=True):
                 self.logger.record(f"train/{name}", value)
@@ -155,5 +154,5 @@ class FeedbackAlgorithm(LabelsRollouts):
         return True
 
     def _loss_scale(self, n_rows: int) -> float:
-        """1 where the algorithm's policy loss is a mean over rows, N where it is a sum."""
+        """1 where the algorithm's policy loss is a mean over a minibatch's rows, their number where it is a sum."""
         return 1.0

@@ -96,7 +96,7 @@ class InjectionTerm:
     :param policy_losses: The algorithm's own policy loss, row by row
     :param n_rows: N, rows of the rollout
     :param coef: Weight of the mean over all injected rows; None counts each of them as one of the agent's N
-    :param vf_coef: Weight of the injected rows in the critic's loss
+    :param vf_coef: Weight of the injected rows' squared value errors
     :param rng: Shuffles the rows
     """
 
@@ -135,6 +135,9 @@ class InjectionTerm:
 
     def _loss_of(self, chosen: th.Tensor, row_weight: float) -> tuple[th.Tensor, th.Tensor]:
         rows = self._rows
+        if not len(chosen):  # more minibatches than rows
+            nothing = rows.advantages.new_zeros(())
+            return nothing, nothing
         values, log_prob, _ = self._evaluate_actions(index_observations(rows.observations, chosen), rows.actions[chosen])
         losses = self._policy_losses(log_prob, rows.old_log_prob[chosen], rows.advantages[chosen])
         policy_loss = (rows.weights[chosen] * losses).sum() * row_weight

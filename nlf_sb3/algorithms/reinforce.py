@@ -180,6 +180,7 @@ class PlainREINFORCE(OnPolicyAlgorithm):
         :return: False if the callback stopped it
         """
         assert self._last_obs is not None
+        assert self._last_episode_starts is not None
         assert isinstance(rollout_buffer, EpisodeBuffer)
         self.policy.set_training_mode(False)
         rollout_buffer.reset()

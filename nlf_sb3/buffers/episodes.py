@@ -40,8 +40,10 @@ class EpisodeBuffer(FeedbackBufferMixin):
         self._ended: list[tuple[int, int, int]] = []
         self.full = False
 
-    def add(self, *args: Any, **kwargs: Any) -> None:
-        super().add(*args, **kwargs)
+    def add(self, obs: Any, action: np.ndarray, reward: Any, episode_start: np.ndarray, *args: Any, **kwargs: Any) -> None:
+        # A reset from outside cuts an episode short: its rows have no return, and are left behind.
+        self._starts[np.asarray(episode_start, dtype=bool)] = self.pos
+        super().add(obs, action, reward, episode_start, *args, **kwargs)
         self.full = False
         if self.pos == self.buffer_size:
             self._grow()

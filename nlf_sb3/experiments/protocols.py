@@ -69,7 +69,7 @@ PROTOCOLS = {
         name="feedback",
         preset=lambda: presets.feedback("REINFORCE"),
         fixed_start=False,
-        episodes={"reinforce": 300, "joint": 300, "injection": 150, "control": 150},
+        episodes={"reinforce": 300, "joint": 150, "injection": 150, "control": 150},
         window=20,
         injection_threshold=None,
         # Injected rows join the agent's update, so that the control has as many updates with twice the episodes.
