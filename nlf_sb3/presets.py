@@ -55,7 +55,7 @@ def feedback(algorithm: str = "PPO") -> dict[str, Any]:
     """
     shared: dict[str, Any] = {"policy": "MlpPolicy", "alpha": 0.5, "imitation": "nll", "injection": "bounded"}
     own: dict[str, dict[str, Any]] = {
-        "REINFORCE": {"learning_rate": 1e-2, "n_episodes": 4, "normalize_returns": True},
+        "REINFORCE": {"learning_rate": 5e-3, "n_episodes": 4, "batch_size": 1, "normalize_returns": True},
         "A2C": {"learning_rate": 3e-3, "n_steps": 32, "normalize_advantage": True, "use_rms_prop": False},
         "PPO": {"learning_rate": 3e-3, "n_steps": 128, "batch_size": 64, "n_epochs": 10},
     }

@@ -73,7 +73,7 @@ PROTOCOLS = {
         window=20,
         injection_threshold=None,
         # Injected rows join the agent's update, so that the control has as many updates with twice the episodes.
-        overrides={"control": {"n_episodes": 8}},
+        overrides={"control": {"n_episodes": 8, "batch_size": 2}},
     ),
 }
 
