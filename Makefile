@@ -6,7 +6,8 @@ BIN := $(VENV)/bin
 .PHONY: demo test lint format clean
 
 demo: $(VENV)/installed
-	$(BIN)/nlf-sb3 reproduce --seeds 2 --jobs 2 --out results/demo --restart --quick
+	rm -rf results/demo
+	$(BIN)/nlf-sb3 reproduce --seeds 2 --jobs 2 --scale 0.7 --out results/demo
 
 test: $(VENV)/installed lint
 	$(BIN)/python -m pytest -n 2
