@@ -24,7 +24,7 @@ from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from nlf_sb3 import REINFORCE, presets
-from nlf_sb3.algorithms.reinforce import PlainREINFORCE
+from nlf_sb3.algorithms.plain_reinforce import PlainREINFORCE
 
 SGD = {"optimizer_class": th.optim.SGD, "net_arch": [8]}
 

@@ -11,7 +11,8 @@ from nlf_sb3.demonstrations import Demonstrations
 from nlf_sb3.errors import FeedbackError
 from nlf_sb3.schedules import AlphaSchedule, as_schedule, schedule_from_state, schedule_to_state
 from nlf_sb3.seeding import derived_seed
-from nlf_sb3.teachers.experts import Expert, as_expert
+from nlf_sb3.teachers.any_expert import as_expert
+from nlf_sb3.teachers.experts import Expert
 
 SelfFeedbackSettings = TypeVar("SelfFeedbackSettings", bound="FeedbackSettings")
 

@@ -1,6 +1,7 @@
 """Who gives feedback: experts, who act, and teachers, who score, speak and demonstrate."""
 
-from nlf_sb3.teachers.experts import CallableExpert, Expert, as_expert
+from nlf_sb3.teachers.any_expert import as_expert
+from nlf_sb3.teachers.experts import CallableExpert, Expert
 from nlf_sb3.teachers.lqr import LQRExpert
 from nlf_sb3.teachers.policy_expert import PolicyExpert
 from nlf_sb3.teachers.teachers import (

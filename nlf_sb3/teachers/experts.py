@@ -7,13 +7,9 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 import numpy as np
-from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.distributions import Distribution
-from stable_baselines3.common.policies import BasePolicy
 
-from nlf_sb3.errors import FeedbackError
-
-Observations = np.ndarray | dict[str, np.ndarray]
+from nlf_sb3.segments import Observations
 
 
 class Expert(ABC):
@@ -102,25 +98,3 @@ def single_row(observation: Any) -> Observations:
     if isinstance(observation, dict):
         return {key: np.asarray(value)[None] for key, value in observation.items()}
     return np.asarray(observation)[None]
-
-
-def as_expert(expert: Any) -> Expert:
-    """
-    Make an expert of whatever the user has.
-
-    :param expert: An :class:`Expert`, an SB3 or sb3-contrib model or policy, or a batched function
-    :return: An expert
-    :raises FeedbackError: If it is none of these
-    """
-    from nlf_sb3.teachers.policy_expert import PolicyExpert
-
-    if isinstance(expert, Expert):
-        return expert
-    if isinstance(expert, (BaseAlgorithm, BasePolicy)):
-        return PolicyExpert(expert)
-    if callable(expert):
-        return CallableExpert(expert)
-    raise FeedbackError(
-        f"expert: got {type(expert).__name__}, expected an Expert, an SB3 model or policy, or a function that maps "
-        "observations [n, *obs_shape] to actions [n, *action_shape]. For a file, use PolicyExpert.load(path)."
-    )

@@ -12,7 +12,8 @@ from stable_baselines3.common.distributions import DiagGaussianDistribution, Dis
 
 from nlf_sb3.errors import FeedbackError, require
 from nlf_sb3.seeding import derived_generator
-from nlf_sb3.teachers.experts import Expert, Observations
+from nlf_sb3.segments import Observations
+from nlf_sb3.teachers.experts import Expert
 
 
 class LQRExpert(Expert):

@@ -23,7 +23,8 @@ from stable_baselines3.common.vec_env import VecNormalize
 from nlf_sb3.errors import FeedbackError
 from nlf_sb3.numpy_actor import numpy_actor
 from nlf_sb3.seeding import derived_generator
-from nlf_sb3.teachers.experts import Expert, Observations, n_rows
+from nlf_sb3.segments import Observations
+from nlf_sb3.teachers.experts import Expert, n_rows
 
 
 class PolicyExpert(Expert):

@@ -9,7 +9,8 @@ from typing import Any
 from nlf_sb3.errors import FeedbackError
 from nlf_sb3.feedback import Feedback, Label
 from nlf_sb3.seeding import derived_generator, derived_seed
-from nlf_sb3.teachers.experts import Expert, as_expert, single_row
+from nlf_sb3.teachers.any_expert import as_expert
+from nlf_sb3.teachers.experts import Expert, single_row
 
 
 @dataclass(frozen=True)

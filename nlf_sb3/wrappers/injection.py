@@ -14,7 +14,8 @@ from nlf_sb3.errors import TwinError
 from nlf_sb3.feedback import EXPERT_SEGMENT_KEY, FEEDBACK_ERROR_KEY
 from nlf_sb3.seeding import derived_generator, derived_seed
 from nlf_sb3.segments import ExpertSegment, rows_from, stack_observations
-from nlf_sb3.teachers.experts import as_expert, single_row
+from nlf_sb3.teachers.any_expert import as_expert
+from nlf_sb3.teachers.experts import single_row
 from nlf_sb3.validation import check_actions
 from nlf_sb3.wrappers.feedback import FeedbackWrapper, copy_observation, describe_error
 
