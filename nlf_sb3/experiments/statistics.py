@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -66,7 +67,7 @@ class SpeedUp:
     """
     How many times less an arm needed than its baseline.
 
-    :param ratio: Median of the baseline over median of the arm
+    :param ratio: Median of the baseline over median of the arm; NaN where the arm needs nothing
     :param low: Lower end of the 95% bootstrap interval over seeds; None with a single seed
     :param high: Upper end
     :param baseline_median: Infinity if half of the baseline's runs never got there
@@ -101,25 +102,26 @@ def speed_up(baseline: np.ndarray, arm: np.ndarray, baseline_spent: np.ndarray) 
     lower_bound = np.where(np.isinf(baseline), baseline_spent, baseline)
 
     def ratio_of_medians(first: np.ndarray, second: np.ndarray, axis: int = -1) -> np.ndarray:
-        denominator = np.median(second, axis=axis)
-        with np.errstate(divide="ignore", invalid="ignore"):  # expert queries of an arm that asks none
-            ratio: np.ndarray = np.median(first, axis=axis) / denominator
+        ratio: np.ndarray = np.median(first, axis=axis) / np.median(second, axis=axis)
         return ratio
 
+    has_ratio = bool(arm.any())  # an arm that needs nothing, as expert queries where nobody asks, has none
     low = high = None
-    if len(arm) > 1:
-        result = stats.bootstrap(
-            (lower_bound, arm),
-            ratio_of_medians,
-            paired=True,
-            vectorized=True,
-            n_resamples=_RESAMPLES,
-            method="percentile",
-            rng=np.random.default_rng(0),
-        )
+    if len(arm) > 1 and has_ratio:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", stats.DegenerateDataWarning)  # every resample may have one ratio
+            result = stats.bootstrap(
+                (lower_bound, arm),
+                ratio_of_medians,
+                paired=True,
+                vectorized=True,
+                n_resamples=_RESAMPLES,
+                method="percentile",
+                rng=np.random.default_rng(0),
+            )
         low, high = float(result.confidence_interval.low), float(result.confidence_interval.high)
     return SpeedUp(
-        ratio=float(ratio_of_medians(lower_bound, arm)),
+        ratio=float(ratio_of_medians(lower_bound, arm)) if has_ratio else np.nan,
         low=low,
         high=high,
         baseline_median=float(np.median(baseline)),
