@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from importlib.resources import files
+from pathlib import Path
 from typing import Any, Literal
 
 import gymnasium as gym
@@ -52,7 +54,9 @@ class Protocol:
     def settings(self) -> dict[str, Any]:
         """Everything that decides a run's outcome beside its seed, as plain data."""
         plain = {key: value for key, value in asdict(self).items() if key != "preset"}
-        return {**plain, "env": ENV_ID, "arguments": {key: str(value) for key, value in self.preset().items()}}
+        arguments = {key: str(value) for key, value in self.preset().items()}
+        expert = hashlib.sha256(Path(expert_path()).read_bytes()).hexdigest()
+        return {**plain, "env": ENV_ID, "arguments": arguments, "expert_sha256": expert}
 
 
 PROTOCOLS = {
