@@ -40,12 +40,15 @@ def kl_divergence(expert: Distribution, agent: Distribution) -> th.Tensor:
     return th.stack(divergence, dim=1).sum(dim=1)
 
 
-def select_rows(distribution: Distribution, rows: np.ndarray | th.Tensor) -> Distribution:
+def select_rows(
+    distribution: Distribution, rows: np.ndarray | th.Tensor, device: th.device | str | None = None
+) -> Distribution:
     """
     A copy of a batched distribution that holds only some of its rows.
 
     :param distribution: SB3 distribution of N rows
     :param rows: Indices, ``[B]``
+    :param device: Where the copy lies; None for where the original does
     :return: SB3 distribution of B rows
     """
     rows = th.as_tensor(rows)
@@ -53,9 +56,9 @@ def select_rows(distribution: Distribution, rows: np.ndarray | th.Tensor) -> Dis
     parts: list[Any] = []
     for part in _parts(distribution):
         if isinstance(part, th.distributions.Normal):
-            parts.append(th.distributions.Normal(part.loc[rows], part.scale[rows], validate_args=False))
+            parts.append(th.distributions.Normal(part.loc[rows].to(device), part.scale[rows].to(device), validate_args=False))
         else:
-            parts.append(type(part)(logits=part.logits[rows], validate_args=False))
+            parts.append(type(part)(logits=part.logits[rows].to(device), validate_args=False))
     selected.distribution = parts if isinstance(distribution.distribution, (list, tuple)) else parts[0]
     return selected
 
@@ -84,13 +87,16 @@ def log_relative_density(distribution: Distribution, log_prob: th.Tensor) -> th.
     log of the probability of actions relative to the likeliest one: 0 at the mode, negative elsewhere.
 
     Densities carry the action's units, so that a threshold on them has no meaning; their ratio to the
-    density at the mode lies in (0, 1] for every family.
+    density at the mode lies in (0, 1] for every family. It is the geometric mean over the action's
+    dimensions, so that its own samples look as likely in 17 dimensions as in one.
 
     :param distribution: SB3 distribution of B rows
     :param log_prob: log-probability of the B actions
     :return: ``[B]``, at most 0
     """
-    return (log_prob - distribution.log_prob(distribution.mode())).clamp(max=0.0)
+    mode = distribution.mode()
+    n_dimensions = mode.shape[1] if mode.dim() > 1 else 1
+    return ((log_prob - distribution.log_prob(mode)) / n_dimensions).clamp(max=0.0)
 
 
 def _parts(distribution: Distribution) -> list[Any]:

@@ -36,7 +36,8 @@ class Feedback:
     >>> Feedback(score=0, text="Please name a source.", text_kind="fp")
     Feedback(score=0.0, text='Please name a source.', text_kind='fp')
 
-    :param score: Finite number: how satisfied the person is. Trains through the policy gradient.
+    :param score: Finite number: how satisfied the person is. Trains through the policy gradient
+        where :class:`~nlf_sb3.FeedbackWrapper` makes it the reward (``score_as_reward``).
     :param text: What was wrong or right, in words
     :param expert_action: What the person expected instead, environment-scale, shape ``action_shape``
     :param text_kind: One of :data:`TEXT_KINDS`, or None where it isn't known

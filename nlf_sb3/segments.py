@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from nlf_sb3.errors import FeedbackError
+
 Observations = np.ndarray | dict[str, np.ndarray]
 
 
@@ -24,6 +26,7 @@ class ExpertSegment:
     :param last_observation: The observation after the last step, ``[*obs_shape]``
     :param fork_step: How many leading steps are the agent's
     :param expert_log_probs: log pi_E of the expert's actions, ``[T - fork_step]``, if it is known
+    :raises FeedbackError: If the numbers of rows differ, or a reward is not finite
     """
 
     observations: Observations
@@ -34,6 +37,17 @@ class ExpertSegment:
     last_observation: Observations
     fork_step: int
     expert_log_probs: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        observations = self.observations if isinstance(self.observations, dict) else {"observations": self.observations}
+        lengths = {name: len(rows) for name, rows in observations.items()}
+        lengths |= {"actions": len(self.actions), "rewards": len(self.rewards)}
+        if len(set(lengths.values())) > 1 or len(self.rewards) == 0:
+            raise FeedbackError(f"ExpertSegment: got rows {lengths}, expected one equal number above 0 of each.")
+        if not np.isfinite(self.rewards).all():
+            raise FeedbackError("ExpertSegment: rewards hold NaN or infinity, expected finite numbers.")
+        if not 0 <= self.fork_step <= len(self.rewards):
+            raise FeedbackError(f"ExpertSegment: got fork_step {self.fork_step}, expected 0 to {len(self.rewards)}.")
 
     def __len__(self) -> int:
         return len(self.rewards)

@@ -528,3 +528,9 @@ def test_good_feedback_trains_on_every_kind_of_space(algorithm, vec_env, action,
     assert len(values("train/imitation_loss")) >= 1
     assert all(0 < rate <= 1 for rate in values("feedback/rate"))
     assert all(0 < rate < 1 for rate in values("feedback/text_rate"))
+
+
+def test_a_score_can_t_pay_the_agent_alone():
+    injected = TrajectoryInjection(gym.make("Line-v0"), CallableExpert(lambda obs: np.zeros((len(obs), 1), np.float32)))
+    with pytest.raises(FeedbackError, match="Put the FeedbackWrapper inside"):
+        FeedbackWrapper(injected, ScoreTeacher(lambda _: 1.0), score_as_reward="replace")

@@ -107,7 +107,7 @@ def test_a_label_for_a_row_before_the_rollout_is_declined():
 def test_reset_forgets_labels_segments_and_raw_observations():
     buffer = filled()
     buffer.keep_episode_actions()
-    buffer.add_segment(0, segment(fork_step=0))
+    buffer.add_segment(0, segment(fork_step=0), lambda actions: actions)
     buffer.pos = 0
     buffer.add_raw_observation(np.zeros((3, 2)))
     buffer.reset()
@@ -153,12 +153,25 @@ def test_a_segments_prefix_has_the_actions_proposed_since_the_episodes_start(for
             buffer.reset()  # an episode goes on over a rollout's end
         proposed = np.array([[step, 0], [step, 10]], np.float32)  # far outside the space: not clipped
         if step == 3:
-            buffer.add_segment(0, segment(fork_step))
-            buffer.add_segment(1, segment(min(fork_step, 2)))
+            buffer.add_segment(0, segment(fork_step), np.zeros_like)
+            buffer.add_segment(1, segment(min(fork_step, 2)), np.zeros_like)
         add(buffer, np.zeros((2, 2)), action=proposed, start=np.array(starts[step]))
     prefixes = [[row.tolist() for row in prefix] for _, prefix in buffer.segments]
     assert prefixes[0] == [[step, 0] for step in range(fork_step)]
     assert prefixes[1] == [[step, 10] for step in range(1, 1 + min(fork_step, 2))]
+
+
+def test_a_segment_whose_prefix_is_not_what_the_policy_proposed_is_left_out():
+    """Training that stops and goes on in the middle of an episode loses a step of it."""
+    buffer = keep_feedback(RolloutBuffer(4, OBSERVATIONS, ACTIONS, device="cpu", n_envs=2))
+    assert buffer.add_segment(0, segment(0), np.zeros_like)
+    assert not buffer.add_segment(0, segment(1), np.zeros_like)  # nothing is known of the episode
+    buffer.keep_episode_actions()
+    for _ in range(2):
+        add(buffer, np.zeros((2, 2)), action=np.ones((2, 2), np.float32), start=np.zeros(2))
+    assert not buffer.add_segment(0, segment(2), lambda actions: actions)  # it acted with ones, not with zeros
+    assert not buffer.add_segment(0, segment(3), np.zeros_like)
+    assert buffer.add_segment(0, segment(2), np.zeros_like)
 
 
 # --- segments ---------------------------------------------------------------------------------------

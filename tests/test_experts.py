@@ -157,9 +157,10 @@ def test_distribution_and_log_probability_agree_with_the_policy_where_it_has_the
         return
     with th.no_grad():
         own = model.policy.get_distribution(th.as_tensor(OBSERVATIONS))
-        expected = own.log_prob(th.as_tensor(actions))
+        tensor = th.as_tensor(actions) if actions.ndim == 1 else th.as_tensor(actions.astype(np.float32))
+        expected = own.log_prob(tensor)
         assert distribution.mode().numpy() == pytest.approx(own.mode().numpy(), abs=1e-5)
-        assert distribution.log_prob(th.as_tensor(actions)).numpy() == pytest.approx(expected.numpy(), abs=1e-5)
+        assert distribution.log_prob(tensor).numpy() == pytest.approx(expected.numpy(), abs=1e-5)
     assert expert.log_prob(OBSERVATIONS, actions) == pytest.approx(expected.numpy(), abs=1e-5)
     assert expert.log_prob(OBSERVATIONS, actions).shape == (7,)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 
 import gymnasium as gym
 import numpy as np
@@ -28,7 +29,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecFram
 
 import nlf_sb3
 from nlf_sb3 import REINFORCE, ExpertSegment, FeedbackError, TrajectoryInjection
-from nlf_sb3.algorithms.injection import MAX_SCALED_ADVANTAGE, build_injected_rows
+from nlf_sb3.algorithms.injection import MAX_SCALED_ADVANTAGE, AdvantageScale, build_injected_rows
 from nlf_sb3.segments import discounted_returns
 from nlf_sb3.teachers import CallableExpert
 
@@ -82,7 +83,7 @@ def learn(model, n_rollouts=1):
 def build(policy, env, segments, **kwargs):
     settings = {
         "gamma": 0.9,
-        "advantage_statistics": None,
+        "agents_advantages": AdvantageScale(0.0, 1.0, normalises=False),
         "use_critic": True,
         "bootstrap_at_time_limit": True,
         "bounded": False,
@@ -120,7 +121,6 @@ def value(policy, observations):
         (False, True, True, False, False),  # returns end at the time limit
         (False, False, True, False, True),  # but not at a cut
         (False, True, False, True, False),  # no critic
-        (False, False, False, False, False),
     ],
 )
 def test_returns_start_from_zero_or_from_the_last_states_value(
@@ -146,16 +146,24 @@ def test_returns_start_from_zero_or_from_the_last_states_value(
     assert rows.weights.tolist() == [1, 1, 1]
 
 
+def test_a_cut_episode_needs_a_value_function(plain_model):
+    with pytest.raises(FeedbackError, match=r"cut by max_segment_steps.*baseline=True"):
+        build(plain_model.policy, plain_model.get_env(), [(three_steps(False, False), [])], use_critic=False)
+
+
 def test_advantages_are_mapped_with_the_agents_statistics(plain_model):
     segment = three_steps(True, False)
-    rows = build(plain_model.policy, plain_model.get_env(), [(segment, [])], advantage_statistics=(2.0, 4.0))
+    rows = build(
+        plain_model.policy, plain_model.get_env(), [(segment, [])], agents_advantages=AdvantageScale(2.0, 4.0, normalises=True)
+    )
     raw = np.array([6.04, 5.6, 4.0]) - value(plain_model.policy, segment.observations)
     assert rows.advantages.numpy() == pytest.approx((raw - 2.0) / 4.0, rel=1e-5)
     assert rows.returns.tolist() == pytest.approx([6.04, 5.6, 4.0])
 
 
 def test_plain_advantages_have_no_bound(plain_model):
-    rows = build(plain_model.policy, plain_model.get_env(), [(three_steps(True, False), [])], advantage_statistics=(0.0, 1e-3))
+    scale = AdvantageScale(0.0, 1e-3, normalises=True)
+    rows = build(plain_model.policy, plain_model.get_env(), [(three_steps(True, False), [])], agents_advantages=scale)
     assert rows.advantages.min().item() > 1000
 
 
@@ -166,9 +174,10 @@ def test_bounded_rows_that_did_badly_count_by_how_likely_their_actions_are(plain
     segment = three_steps(True, False)
     raw = np.array([6.04, 5.6, 4.0]) - value(policy, segment.observations)
     statistics = (float(raw[1]) + 0.1, 0.2)  # row 0 did well, rows 1 and 2 badly
-    rows = build(policy, plain_model.get_env(), [(segment, [])], bounded=True, advantage_statistics=statistics)
+    scale = AdvantageScale(*statistics, normalises=True)
+    rows = build(policy, plain_model.get_env(), [(segment, [])], bounded=True, agents_advantages=scale)
     mean = policy.get_distribution(th.as_tensor(segment.observations)).mode().detach().numpy()
-    relative = np.exp(-0.5 * (((segment.actions - mean) / 0.2) ** 2).sum(axis=1))
+    relative = np.exp(-0.5 * (((segment.actions - mean) / 0.2) ** 2).mean(axis=1))  # the dimensions' geometric mean
     expected = [1.0, relative[1] / (relative[1] + 0.1), relative[2] / (relative[2] + 0.1)]
     assert rows.weights.tolist() == pytest.approx(expected, rel=1e-4)
     scaled = (raw - statistics[0]) / 0.2
@@ -180,8 +189,26 @@ def test_bounded_advantages_keep_their_scale_where_the_agents_are_not_normalised
     segment = ExpertSegment(
         np.zeros((1, 3), np.float32), np.zeros((1, 2), np.float32), np.array([100.0]), True, False, None, 0
     )
-    rows = build(plain_model.policy, plain_model.get_env(), [(segment, [])], bounded=True)
-    assert rows.advantages.item() > 90
+    scale = AdvantageScale(1.0, 6.0, normalises=False)
+    rows = build(plain_model.policy, plain_model.get_env(), [(segment, [])], bounded=True, agents_advantages=scale)
+    assert rows.advantages.item() == pytest.approx(1 + 5 * 6)
+
+
+@pytest.mark.parametrize("bounded", [True, False])
+def test_a_rollout_without_any_spread_lends_no_scale(plain_model, bounded):
+    scale = AdvantageScale(0.0, 0.0, normalises=True)
+    segment = (three_steps(True, False), [])
+    rows = build(plain_model.policy, plain_model.get_env(), [segment], bounded=bounded, agents_advantages=scale)
+    assert rows.advantages.abs().max().item() < 10
+
+
+def test_rows_of_the_shared_prefix_are_the_agents_own_and_count_in_full(plain_model):
+    segment = replace(three_steps(True, False), fork_step=2)
+    scale = AdvantageScale(1000.0, 1.0, normalises=True)  # every row did badly
+    prefix = list(segment.actions[:2])
+    rows = build(plain_model.policy, plain_model.get_env(), [(segment, prefix)], bounded=True, agents_advantages=scale)
+    assert rows.weights[:2].tolist() == [1.0, 1.0]
+    assert rows.weights[2].item() < 1.0
 
 
 def test_rows_of_several_episodes_follow_one_another(plain_model):
@@ -392,13 +419,16 @@ def injected_by_hand(model, rollout, bounded):
         old_log_prob = policy.get_distribution(observations).log_prob(actions)
         mode = policy.get_distribution(observations).mode()
         relative = th.exp(old_log_prob - policy.get_distribution(observations).log_prob(mode))
+        relative = relative ** (1 / (mode.shape[1] if mode.dim() > 1 else 1))
+    center, spread = rollout.advantages.mean(), rollout.advantages.std()
+    if bounded:
+        advantages = advantages.clamp(center - 5 * spread, center + 5 * spread)
     if model.normalize_advantage:
-        advantages = (advantages - rollout.advantages.mean()) / (rollout.advantages.std() + 1e-8)
+        advantages = (advantages - center) / (spread + 1e-8)
     weights = th.ones(len(returns))
     if bounded:
-        if model.normalize_advantage:
-            advantages = advantages.clamp(-5, 5)
-        weights = th.where(advantages < 0, relative / (relative + 0.1), weights)
+        is_expert = th.cat([th.arange(len(segment)) >= segment.fork_step for segment, _ in rollout.segments])
+        weights = th.where((advantages < 0) & is_expert, relative / (relative + 0.1), weights)
     return observations, actions, old_log_prob, advantages, weights, returns
 
 
@@ -509,11 +539,14 @@ def test_bounded_rows_have_a_fixed_total_weight():
     model = make("A2C", injected_env(), n_steps=64)
     (rollout,) = learn(model).rollouts
     rows = injected_by_hand(model, rollout, bounded=True)
+    scale = AdvantageScale(rollout.advantages.mean().item(), rollout.advantages.std().item(), normalises=False)
     changes = []
     for repeats in (1, 20):
         policy = twin_of(rollout.policy)
         again = nlf_sb3.algorithms.injection.InjectionTerm(
-            build(policy, model.get_env(), rollout.segments * repeats, gamma=model.gamma, bounded=True),
+            build(
+                policy, model.get_env(), rollout.segments * repeats, gamma=model.gamma, bounded=True, agents_advantages=scale
+            ),
             policy.evaluate_actions,
             model._policy_losses,
             n_rows=len(rollout),
@@ -576,13 +609,16 @@ def test_reinforce_takes_returns_less_the_baseline(settings, injection, reductio
         injected = returns - (policy.predict_values(observations).flatten() if baseline else 0.0)
         distribution = policy.get_distribution(observations)
         relative = th.exp(distribution.log_prob(actions) - distribution.log_prob(distribution.mode()))
+        relative = relative ** (1 / actions.reshape(len(actions), -1).shape[1])
+    mean, std = agent.mean(), agent.std(correction=0)
+    if injection == "bounded":
+        injected = injected.clamp(mean - 5 * std, mean + 5 * std)
     if model.normalize_returns:
-        mean, std = agent.mean(), agent.std(correction=0)
         agent, injected = (agent - mean) / (std + 1e-8), (injected - mean) / (std + 1e-8)
     weights = th.ones(len(injected))
     if injection == "bounded":
-        injected = injected.clamp(-5, 5) if model.normalize_returns else injected
-        weights = th.where(injected < 0, relative / (relative + 0.1), weights)
+        is_expert = th.cat([th.arange(len(segment)) >= segment.fork_step for segment, _ in rollout.segments])
+        weights = th.where((injected < 0) & is_expert, relative / (relative + 0.1), weights)
     n = len(rollout)
     loss = -(agent * log_prob).mean()
     if baseline:

@@ -8,7 +8,7 @@ import numpy as np
 import torch as th
 
 from nlf_sb3.algorithms.imitation import ImitationTerm
-from nlf_sb3.algorithms.injection import InjectionTerm, build_injected_rows
+from nlf_sb3.algorithms.injection import AdvantageScale, InjectionTerm, build_injected_rows
 from nlf_sb3.algorithms.joint import attached_loss, gradient_norms
 from nlf_sb3.algorithms.labelling import LabelsRollouts
 from nlf_sb3.algorithms.rows import InjectedRows
@@ -91,7 +91,7 @@ class FeedbackAlgorithm(LabelsRollouts):
             self.env,
             self.rollout_buffer.segments,
             gamma=self.gamma,
-            advantage_statistics=self._advantage_statistics(),
+            agents_advantages=self._advantage_scale(),
             use_critic=self._uses_critic(),
             bootstrap_at_time_limit=self._bootstraps_at_time_limit(),
             bounded=self.injection == "bounded",
@@ -140,12 +140,11 @@ class FeedbackAlgorithm(LabelsRollouts):
         """The algorithm's policy loss, row by row, for injected rows: ``[k]`` each."""
         return policy_gradient_loss(log_prob, advantages)
 
-    def _advantage_statistics(self) -> tuple[float, float] | None:
-        """Mean and standard deviation with which the agent's advantages are normalised, if they are."""
-        if not getattr(self, "normalize_advantage", False):
-            return None
+    def _advantage_scale(self) -> AdvantageScale:
+        """The scale of the agent's advantages in this rollout."""
         advantages = self.rollout_buffer.advantages
-        return float(advantages.mean()), float(advantages.std(ddof=1)) if advantages.size > 1 else 1.0
+        std = float(advantages.std(ddof=1)) if advantages.size > 1 else 0.0
+        return AdvantageScale(float(advantages.mean()), std, bool(getattr(self, "normalize_advantage", False)))
 
     def _uses_critic(self) -> bool:
         return True

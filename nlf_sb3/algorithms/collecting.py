@@ -7,15 +7,17 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from gymnasium import spaces
 from stable_baselines3.common.vec_env import unwrap_vec_normalize
 
 from nlf_sb3.algorithms.imitation import to_policy_actions
 from nlf_sb3.algorithms.settings import FeedbackSettings
 from nlf_sb3.algorithms.statistics import FeedbackStatistics, expert_agreement
+from nlf_sb3.algorithms.vec_envs import check_vec_wrappers
 from nlf_sb3.buffers.labels import NO_LABEL, keep_feedback
 from nlf_sb3.errors import FeedbackError
 from nlf_sb3.feedback import EXPERT_SEGMENT_KEY, FEEDBACK_ERROR_KEY, FEEDBACK_KEY, Feedback
-from nlf_sb3.seeding import derived_generator
+from nlf_sb3.seeding import derived_generator, derived_seed
 from nlf_sb3.segments import ExpertSegment, Observations
 from nlf_sb3.validation import check_actions
 from nlf_sb3.wrappers import FeedbackWrapper, TrajectoryInjection
@@ -30,10 +32,20 @@ class CollectsFeedback(FeedbackSettings):
     def _setup_model(self) -> None:
         super()._setup_model()
         keep_feedback(self.rollout_buffer)
-        self._feedback_rng = derived_generator(self.seed, "feedback")
         self._statistics = FeedbackStatistics()
         self._raw_last_obs: Observations | None = None
         self._promised_feedback = False
+
+    def set_random_seed(self, seed: int | None = None) -> None:
+        """
+        As in SB3; the generators of feedback and of ``expert`` are seeded too.
+
+        :param seed: As in SB3
+        """
+        super().set_random_seed(seed)
+        self._feedback_rng = derived_generator(seed, "feedback")
+        if self.expert is not None and seed is not None:
+            self.expert.seed(derived_seed(seed, "expert"))
 
     def _excluded_save_params(self) -> list[str]:
         own = ["_feedback_rng", "_statistics", "_raw_last_obs", "_promised_feedback"]
@@ -47,6 +59,7 @@ class CollectsFeedback(FeedbackSettings):
         result = super()._setup_learn(*args, **kwargs)
         assert self.env is not None
         if any(self.env.env_is_wrapped(TrajectoryInjection)):
+            check_vec_wrappers(self.env)
             self.rollout_buffer.keep_episode_actions()
         self._promised_feedback = any(self.env.env_is_wrapped(FeedbackWrapper))
         self._raw_last_obs = self._original_observations()
@@ -107,9 +120,21 @@ class CollectsFeedback(FeedbackSettings):
         if not isinstance(segment, ExpertSegment):
             raise FeedbackError(f"info[{EXPERT_SEGMENT_KEY!r}] is {type(segment).__name__}, expected nlf_sb3.ExpertSegment.")
         check_actions(segment.actions, self.action_space, len(segment), "expert segment")
-        self.rollout_buffer.add_segment(env, segment)
+        if not self.rollout_buffer.add_segment(env, segment, self._prefix_as_executed):
+            self._statistics.dropped_segments += 1
+            return
         self.num_expert_steps += len(segment) - segment.fork_step
         self._statistics.count_segment(segment)
+
+    def _prefix_as_executed(self, actions: np.ndarray) -> np.ndarray:
+        """Proposed actions, ``[n, action_dim]``, as the environment got them: rescaled or clipped."""
+        space = self.action_space
+        actions = actions.reshape(len(actions), *(space.shape or ()))
+        if isinstance(space, spaces.Box):
+            return (
+                self.policy.unscale_action(actions) if self.policy.squash_output else np.clip(actions, space.low, space.high)
+            )
+        return actions
 
     def _warn_of_broken_promise(self) -> None:
         statistics = self._statistics

@@ -98,7 +98,7 @@ class ImitationTerm:
             parts.append((divergences, th.as_tensor(weights, device=self._policy.device)))
         if self._expert_distribution is not None and len(own) < len(batch):
             others = np.flatnonzero(kinds == NO_LABEL)
-            expert = select_rows(self._expert_distribution, self._position[batch[others]])
+            expert = select_rows(self._expert_distribution, self._position[batch[others]], self._policy.device)
             divergences = kl_divergence(expert, _rows_of(distribution, others, len(batch)))
             parts.append((divergences, th.ones_like(divergences)))
         return parts

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch as th
@@ -14,14 +14,35 @@ from nlf_sb3.algorithms.imitation import EvaluateActions, raw_policy_actions, to
 from nlf_sb3.algorithms.rows import InjectedRows, RowShare, index_observations
 from nlf_sb3.algorithms.vec_envs import to_policy_observations, to_policy_rewards
 from nlf_sb3.distributions import log_relative_density
+from nlf_sb3.errors import FeedbackError
 from nlf_sb3.losses import policy_shaping_weight
 from nlf_sb3.segments import ExpertSegment, discounted_returns
 
 MAX_SCALED_ADVANTAGE = 5.0
-"""Bound of an injected row's advantage, in standard deviations of the agent's own, in ``"bounded"`` weighting."""
+"""How far an injected row's advantage may lie from the agent's mean, in its standard deviations, if ``"bounded"``."""
 
 PolicyLosses = Callable[[th.Tensor, th.Tensor, th.Tensor], th.Tensor]
 """Maps log-probabilities, old log-probabilities and advantages, each ``[k]``, to losses ``[k]``."""
+
+
+class AdvantageScale(NamedTuple):
+    """
+    Mean and standard deviation of the agent's advantages in a rollout, and whether it normalises by them.
+    """
+
+    mean: float
+    std: float
+    normalises: bool
+
+    @property
+    def safe_std(self) -> float:
+        """The standard deviation, or 1 where there is none: a rollout without any reward has no scale to share."""
+        return self.std if self.std > 1e-6 else 1.0
+
+
+class _Bootstrap(NamedTuple):
+    has_critic: bool
+    at_time_limit: bool
 
 
 def build_injected_rows(
@@ -30,7 +51,7 @@ def build_injected_rows(
     segments: list[tuple[ExpertSegment, list[np.ndarray]]],
     *,
     gamma: float,
-    advantage_statistics: tuple[float, float] | None,
+    agents_advantages: AdvantageScale,
     use_critic: bool,
     bootstrap_at_time_limit: bool,
     bounded: bool,
@@ -39,8 +60,9 @@ def build_injected_rows(
     Turn injected episodes into rows, under the policy that collected the rollout.
 
     Returns-to-go start from 0 where the episode terminated and from V(s_T) where it was truncated or
-    cut. Advantages are G - V(s), mapped as the agent's own are. With ``bounded``, a mapped advantage is
-    at most :data:`MAX_SCALED_ADVANTAGE` either way, and rows that did badly count by
+    cut. Advantages are G - V(s), mapped as the agent's own are. With ``bounded``, an
+    advantage is at most :data:`MAX_SCALED_ADVANTAGE` of the agent's standard deviations from its mean, and the expert's
+    rows that did badly count by
     :func:`~nlf_sb3.losses.policy_shaping_weight`: the gradient of log pi grows without end as pi
     vanishes, and PPO's clip doesn't hold it where the advantage is negative.
 
@@ -48,7 +70,7 @@ def build_injected_rows(
     :param env: The learner's environment; its normalisation statistics are applied and left alone
     :param segments: Injected episodes, each with the prefix's actions as the policy proposed them
     :param gamma: Discount factor
-    :param advantage_statistics: Mean and standard deviation that normalise the agent's advantages, or None
+    :param agents_advantages: The scale of the agent's own advantages
     :param use_critic: Whether V is subtracted, and bootstraps; without it, it counts as 0
     :param bootstrap_at_time_limit: False if returns end at the time limit
     :param bounded: See above
@@ -62,28 +84,15 @@ def build_injected_rows(
         obs_tensor, _ = policy.obs_to_tensor(observations)  # type: ignore[arg-type]
         values, log_prob, _ = policy.evaluate_actions(obs_tensor, actions)
         relative = log_relative_density(policy.action_dist, log_prob) if bounded else None
-    returns = np.concatenate(
-        [
-            discounted_returns(
-                to_policy_rewards(env, segment.rewards),
-                gamma,
-                _last_value(policy, env, segment)
-                if use_critic and (bootstrap_at_time_limit or not segment.truncated)
-                else 0.0,
-            )
-            for segment, _ in segments
-        ]
-    )
+    bootstrap = _Bootstrap(use_critic, bootstrap_at_time_limit)
+    returns = np.concatenate([_returns(policy, env, segment, gamma, bootstrap) for segment, _ in segments])
     return_tensor = th.as_tensor(returns, dtype=th.float32, device=policy.device)
     advantages = return_tensor - values.flatten() if use_critic else return_tensor.clone()
-    if advantage_statistics is not None:
-        mean, std = advantage_statistics
-        advantages = (advantages - mean) / (std + 1e-8)
+    advantages = _on_agents_scale(advantages, agents_advantages, bounded)
     weights = th.ones_like(advantages)
     if relative is not None:
-        if advantage_statistics is not None:
-            advantages = advantages.clamp(-MAX_SCALED_ADVANTAGE, MAX_SCALED_ADVANTAGE)
-        weights = th.where(advantages < 0, policy_shaping_weight(relative), weights)
+        is_expert = th.cat([th.arange(len(segment)) >= segment.fork_step for segment, _ in segments]).to(policy.device)
+        weights = th.where((advantages < 0) & is_expert, policy_shaping_weight(relative), weights)
     return InjectedRows(obs_tensor, actions, log_prob, advantages, return_tensor, weights)
 
 
@@ -155,9 +164,30 @@ def _policy_scale(
     return to_policy_observations(env, segment.observations), th.cat([*actions, expert_actions])
 
 
+def _on_agents_scale(advantages: th.Tensor, scale: AdvantageScale, bounded: bool) -> th.Tensor:
+    """Map advantages as the agent's own were; with ``bounded``, keep them near the agent's mean."""
+    if bounded:
+        reach = MAX_SCALED_ADVANTAGE * scale.safe_std
+        advantages = advantages.clamp(scale.mean - reach, scale.mean + reach)
+    return (advantages - scale.mean) / (scale.safe_std + 1e-8) if scale.normalises else advantages
+
+
+def _returns(
+    policy: ActorCriticPolicy, env: VecEnv, segment: ExpertSegment, gamma: float, bootstrap: _Bootstrap
+) -> np.ndarray:
+    is_cut = not (segment.terminated or segment.truncated)
+    if is_cut and not bootstrap.has_critic:
+        raise FeedbackError(
+            "an injected episode was cut by max_segment_steps, and there is no value function for what would have come. "
+            "Pass baseline=True, or leave max_segment_steps away."
+        )
+    at_time_limit = segment.truncated and not segment.terminated
+    goes_on = is_cut or (at_time_limit and bootstrap.has_critic and bootstrap.at_time_limit)
+    last_value = _last_value(policy, env, segment) if goes_on else 0.0
+    return discounted_returns(to_policy_rewards(env, segment.rewards), gamma, last_value)
+
+
 def _last_value(policy: ActorCriticPolicy, env: VecEnv, segment: ExpertSegment) -> float:
-    if segment.terminated:
-        return 0.0
     last = segment.last_observation
     batch = {key: value[None] for key, value in last.items()} if isinstance(last, dict) else last[None]
     with th.no_grad():

@@ -12,7 +12,7 @@ from stable_baselines3.common.distributions import Distribution
 from nlf_sb3.algorithms.collecting import CollectsFeedback
 from nlf_sb3.algorithms.imitation import ImitationTerm, to_policy_actions
 from nlf_sb3.algorithms.rows import DemonstrationRows
-from nlf_sb3.algorithms.vec_envs import to_policy_observations
+from nlf_sb3.algorithms.vec_envs import as_environment_gave_them, to_policy_observations
 from nlf_sb3.buffers.labels import MODE, NO_LABEL, SAMPLE
 from nlf_sb3.errors import FeedbackError
 from nlf_sb3.segments import Observations
@@ -54,6 +54,9 @@ class LabelsRollouts(CollectsFeedback):
 
     def _expert_observations(self, rows: np.ndarray) -> Observations:
         raw = self.rollout_buffer.raw_observations
+        if raw is None and self.env is not None:
+            observations = self.rollout_buffer.take_rows(self.rollout_buffer.observations, rows)
+            return as_environment_gave_them(self.env, observations)  # type: ignore[no-any-return]
         return self.rollout_buffer.take_rows(self.rollout_buffer.observations if raw is None else raw, rows)  # type: ignore[no-any-return]
 
     def _expert_distribution(self) -> Distribution:

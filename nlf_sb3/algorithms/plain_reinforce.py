@@ -141,8 +141,16 @@ class PlainREINFORCE(OnPolicyAlgorithm):
             self.rollout_buffer_class = DictEpisodeBuffer if is_dict else EpisodeBuffer
         super()._setup_model()
         self._actor = numpy_actor(self.policy) if self.sample_with_numpy else None
-        self._sampling_rng = derived_generator(self.seed, "actions")
         self._no_values = th.zeros(self.n_envs)
+
+    def set_random_seed(self, seed: int | None = None) -> None:
+        """
+        As in SB3; the generator that samples actions in NumPy is seeded too.
+
+        :param seed: As in SB3
+        """
+        super().set_random_seed(seed)
+        self._sampling_rng = derived_generator(seed, "actions")
 
     def _excluded_save_params(self) -> list[str]:
         own = ["_actor", "_sampling_rng", "_no_values", "_statistics_of_returns"]
@@ -182,6 +190,7 @@ class PlainREINFORCE(OnPolicyAlgorithm):
         assert self._last_episode_starts is not None
         assert isinstance(rollout_buffer, EpisodeBuffer)
         self.policy.set_training_mode(False)
+        self._actor = numpy_actor(self.policy) if self.sample_with_numpy else None
         rollout_buffer.reset()
         callback.on_rollout_start()
         while rollout_buffer.n_episodes < self.n_episodes:
@@ -190,6 +199,8 @@ class PlainREINFORCE(OnPolicyAlgorithm):
             self.num_timesteps += env.num_envs
             callback.update_locals(locals())
             if not callback.on_step():
+                # This step is not kept: whoever goes on must neither act on its observation nor join its episode.
+                self._last_obs, self._last_episode_starts = new_obs, np.ones(env.num_envs, dtype=bool)  # type: ignore[assignment]
                 return False
             self._update_info_buffer(infos, dones)
             if self.time_limit == "bootstrap":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from nlf_sb3.algorithms.base import FeedbackAlgorithm
+from nlf_sb3.algorithms.injection import AdvantageScale
 from nlf_sb3.algorithms.plain_reinforce import PlainREINFORCE
 
 
@@ -15,8 +16,8 @@ class REINFORCE(FeedbackAlgorithm, PlainREINFORCE):
     advantages, less the baseline where there is one.
     """
 
-    def _advantage_statistics(self) -> tuple[float, float] | None:
-        return self._statistics_of_returns if self.normalize_returns else None
+    def _advantage_scale(self) -> AdvantageScale:
+        return AdvantageScale(*self._statistics_of_returns, self.normalize_returns)
 
     def _uses_critic(self) -> bool:
         return self.baseline

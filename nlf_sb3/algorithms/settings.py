@@ -10,7 +10,6 @@ from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from nlf_sb3.demonstrations import Demonstrations
 from nlf_sb3.errors import FeedbackError
 from nlf_sb3.schedules import AlphaSchedule, as_schedule, schedule_from_state, schedule_to_state
-from nlf_sb3.seeding import derived_seed
 from nlf_sb3.teachers.any_expert import as_expert
 from nlf_sb3.teachers.experts import Expert
 
@@ -67,8 +66,6 @@ class FeedbackSettings(OnPolicyAlgorithm):
     def _setup_model(self) -> None:
         self._check_settings()
         super()._setup_model()
-        if self.expert is not None and self.seed is not None:
-            self.expert.seed(derived_seed(self.seed, "expert"))
 
     def _check_settings(self) -> None:
         """Raise on settings that don't fit together, before any step is taken."""

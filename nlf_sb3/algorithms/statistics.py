@@ -23,6 +23,7 @@ class FeedbackStatistics:
     late: int = 0
     skipped: int = 0
     segments: int = 0
+    dropped_segments: int = 0
     total_records: int = 0
     _steps: int = 0
     _records: int = 0
@@ -69,6 +70,8 @@ class FeedbackStatistics:
         for name in ("late", "skipped"):
             if getattr(self, name):
                 logger.record(f"feedback/{name}", getattr(self, name))
+        if self.dropped_segments:
+            logger.record("injection/dropped", self.dropped_segments)
         if self._segment_returns:
             logger.record("injection/segments", self.segments)
             logger.record_mean("injection/segment_return_mean", float(np.mean(self._segment_returns)))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from stable_baselines3.common.vec_env import (
     VecCheckNan,
@@ -11,6 +13,7 @@ from stable_baselines3.common.vec_env import (
     VecNormalize,
     VecTransposeImage,
     VecVideoRecorder,
+    is_vecenv_wrapped,
     unwrap_vec_normalize,
 )
 
@@ -29,6 +32,7 @@ def to_policy_observations(env: VecEnv, observations: Observations) -> Observati
     :return: As the policy gets them
     :raises FeedbackError: If a wrapper changes observations in a way that isn't known here
     """
+    check_vec_wrappers(env)
     wrappers = []
     while isinstance(env, VecEnvWrapper):
         wrappers.append(env)
@@ -38,11 +42,6 @@ def to_policy_observations(env: VecEnv, observations: Observations) -> Observati
             observations = wrapper.transpose_observations(observations)
         elif isinstance(wrapper, VecNormalize):
             observations = wrapper.normalize_obs(observations)
-        elif not isinstance(wrapper, _PASS_THROUGH):
-            raise FeedbackError(
-                f"{type(wrapper).__name__} changes observations in a way that can't be repeated for expert rows. "
-                "Put a Gymnasium wrapper that does the same inside the environment instead."
-            )
     return observations
 
 
@@ -54,3 +53,34 @@ def to_policy_rewards(env: VecEnv, rewards: np.ndarray) -> np.ndarray:
     """
     vec_normalize = unwrap_vec_normalize(env)
     return rewards if vec_normalize is None else vec_normalize.normalize_reward(rewards)
+
+
+def check_vec_wrappers(env: VecEnv) -> None:
+    """
+    :param env: The learner's environment
+    :raises FeedbackError: If a wrapper changes observations in a way that isn't known here
+    """
+    while isinstance(env, VecEnvWrapper):
+        if not isinstance(env, (VecTransposeImage, VecNormalize, *_PASS_THROUGH)):
+            raise FeedbackError(
+                f"{type(env).__name__} changes observations in a way that can't be repeated for expert rows. "
+                "Put a Gymnasium wrapper that does the same inside the environment instead."
+            )
+        env = env.venv
+
+
+def as_environment_gave_them(env: VecEnv, observations: Any) -> Any:
+    """
+    Undo what SB3's buffers and its image wrapper do to the shape of observations.
+
+    :param env: The learner's environment
+    :param observations: Rows of a rollout buffer, ``[n, ...]`` or a dict of such
+    :return: The same in the layout of the environment's own space, where it has that many numbers
+        (stacked frames stay stacked)
+    """
+    if isinstance(observations, dict):
+        return observations
+    if is_vecenv_wrapped(env, VecTransposeImage):
+        observations = np.moveaxis(observations, 1, -1)
+    shape = (len(observations), *(env.unwrapped.observation_space.shape or ()))
+    return observations.reshape(shape) if observations.size == np.prod(shape) else observations

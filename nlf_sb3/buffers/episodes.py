@@ -42,7 +42,8 @@ class EpisodeBuffer(FeedbackBufferMixin):
 
     def add(self, obs: Any, action: np.ndarray, reward: Any, episode_start: np.ndarray, *args: Any, **kwargs: Any) -> None:
         # A reset from outside cuts an episode short: its rows have no return, and are left behind.
-        self._starts[np.asarray(episode_start, dtype=bool)] = self.pos
+        cut = np.asarray(episode_start, dtype=bool) & (self._starts < self.pos)
+        self._starts[cut] = self._first_rows[cut] = self.pos
         super().add(obs, action, reward, episode_start, *args, **kwargs)
         self.full = False
         if self.pos == self.buffer_size:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -78,12 +79,25 @@ class FeedbackBufferMixin(RolloutBuffer):
         self.label_weights[row, env] = feedback.weight
         return True
 
-    def add_segment(self, env: int, segment: ExpertSegment) -> None:
+    def add_segment(self, env: int, segment: ExpertSegment, as_executed: Callable[[np.ndarray], np.ndarray]) -> bool:
         """
+        Keep an injected episode with the actions that the policy proposed in its shared prefix.
+
         :param env: Index of the environment whose episode was injected
         :param segment: The injected episode
+        :param as_executed: Maps proposed actions, ``[n, action_dim]``, to what the environment got
+        :return: False if the prefix isn't known: training began, or went on, in the middle of the episode
         """
-        self.segments.append((segment, self.episode_actions[env][: segment.fork_step]))
+        prefix: list[np.ndarray] = []
+        if segment.fork_step > 0:
+            prefix = getattr(self, "episode_actions", [[]] * self.n_envs)[env][: segment.fork_step]
+            if len(prefix) < segment.fork_step:
+                return False
+            executed = as_executed(np.stack(prefix))
+            if not np.allclose(executed, segment.actions[: segment.fork_step], atol=1e-6):
+                return False
+        self.segments.append((segment, prefix))
+        return True
 
     def add_raw_observation(self, observation: Observations) -> None:
         """

@@ -13,7 +13,6 @@ from stable_baselines3.common.callbacks import BaseCallback
 from nlf_sb3 import presets
 from nlf_sb3.algorithms import REINFORCE
 from nlf_sb3.experiments.protocols import ENV_ID
-from nlf_sb3.schedules import LinearSchedule
 from nlf_sb3.teachers import Expert, PolicyExpert
 
 RECIPE_SEED = 0
@@ -53,7 +52,7 @@ def train_expert(path: str | Path, report: Callable[[int, float], None] | None =
     :return: The expert
     """
     th.set_num_threads(1)
-    arguments = {**presets.paper(), "learning_rate": LinearSchedule(RECIPE_LEARNING_RATE, 0.0)}
+    arguments = {**presets.paper(), "learning_rate": lambda progress: RECIPE_LEARNING_RATE * progress}
     model = REINFORCE(env=ENV_ID, seed=RECIPE_SEED, device="cpu", **arguments)
     model.learn(RECIPE_STEPS, callback=_StopWhenPerfect(RECIPE_PERFECT_EPISODES, report))
     model.save(path, exclude=["_last_obs", "_last_episode_starts", "ep_info_buffer", "ep_success_buffer"])

@@ -71,7 +71,7 @@ def _draw_panel(axes: Axes, protocol: Protocol, episodes: pd.DataFrame, claim: C
     bound = ">= " if 2 * speed_up.baseline_censored > speed_up.seeds else ""
     interval = "" if speed_up.low is None else f"  (95%: {speed_up.low:.2f} to {speed_up.high:.2f})"
     axes.set_title(
-        f"{_STYLE[claim.arm][0]}: {bound}{speed_up.ratio:.2f}x fewer to return {claim.threshold:.0f}{interval}", fontsize=10
+        f"{_STYLE[claim.arm][0]}: {bound}{speed_up.ratio:.2f}x as fast to return {claim.threshold:.0f}{interval}", fontsize=10
     )
     axes.set_xlim(0, limit)
     axes.set_xlabel(_X_LABELS[x_name])
@@ -79,18 +79,19 @@ def _draw_panel(axes: Axes, protocol: Protocol, episodes: pd.DataFrame, claim: C
     axes.set_yscale("log")
     axes.yaxis.set_major_formatter("{x:.0f}")
     axes.grid(alpha=0.25)
-    axes.legend(loc="upper left" if x_name == "episode" else "lower right", fontsize=9)
+    axes.xaxis.set_major_formatter("{x:,.0f}")
+    axes.legend(loc="lower right", fontsize=9)
 
 
 def _band(runs: list[pd.DataFrame], window: int, x_name: str) -> tuple[Any, Any, Any, Any]:
-    """Quartiles over runs on a common grid; a run's last value stands where others went further."""
+    """Quartiles over runs on a common grid, as far as all of them went."""
     columns = [
         (run["agent_steps"] + run["expert_steps"] if x_name == "total_steps" else run[x_name]).to_numpy() for run in runs
     ]
     grid = np.linspace(0, max(column[-1] for column in columns), 400)
     curves = np.array(
         [
-            np.interp(grid, x, trailing_mean(run["return"].to_numpy(), min(window, len(run))), left=np.nan)
+            np.interp(grid, x, trailing_mean(run["return"].to_numpy(), min(window, len(run))), left=np.nan, right=np.nan)
             for x, run in zip(columns, runs, strict=True)
         ]
     )

@@ -119,7 +119,7 @@ class PolicyExpert(Expert):
         actions = np.asarray(actions).reshape(n_rows(observations), *(space.shape or ()))
         if isinstance(space, spaces.Box):  # unscaling rounds, by a bit beyond the bounds
             actions = np.clip(actions, space.low, space.high)
-        return actions
+        return actions.astype(space.dtype, copy=False)
 
     def _draw_exploration(self, rows: int) -> None:
         """gSDE keeps its noise until it is drawn anew; a sample of the policy is one of the noise too."""
@@ -145,7 +145,9 @@ class PolicyExpert(Expert):
             return None
         if self.policy.squash_output:
             actions = self.policy.scale_action(actions)
-        tensor = th.as_tensor(actions, device=self.policy.device)
+        is_discrete = isinstance(self.policy.action_space, spaces.Discrete)
+        rows = actions.reshape(-1) if is_discrete else actions.reshape(len(actions), -1).astype(np.float32)
+        tensor = th.as_tensor(rows, device=self.policy.device)
         with th.no_grad():
             return distribution.log_prob(tensor).cpu().numpy()
 

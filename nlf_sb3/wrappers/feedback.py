@@ -33,9 +33,10 @@ class FeedbackWrapper(gym.Wrapper, gym.utils.RecordConstructorArgs):
     :param env: The environment
     :param teachers: One teacher or several; any function from a
         :class:`~nlf_sb3.teachers.Transition` to a :class:`~nlf_sb3.Feedback` or None is one
-    :param score_as_reward: None leaves the reward as it is; ``"replace"`` puts the score in its place
-        (0 where no score is given); a number adds that many times the score. The task's own reward
-        then stays in ``info["task_reward"]``. A score that comes late is paid when it comes.
+    :param score_as_reward: None leaves the reward as it is, so that scores are carried and logged but
+        don't train; ``"replace"`` puts the score in its place (0 where no score is given); a number adds
+        that many times the score. The task's own reward then stays in ``info["task_reward"]``. A score
+        that comes late is paid when it comes.
     :raises FeedbackError: If a teacher can't be called, or the environment has a FeedbackWrapper already
     """
 
@@ -52,6 +53,11 @@ class FeedbackWrapper(gym.Wrapper, gym.utils.RecordConstructorArgs):
         while isinstance(inner, gym.Wrapper):
             if isinstance(inner, FeedbackWrapper):
                 raise FeedbackError("The environment has a FeedbackWrapper already. Give that one a list of teachers.")
+            if score_as_reward is not None and hasattr(inner, "fork_probability"):
+                raise FeedbackError(
+                    "score_as_reward would pay the agent by score and the injected expert by the task's reward. "
+                    "Put the FeedbackWrapper inside: TrajectoryInjection(FeedbackWrapper(env, ...), expert)."
+                )
             inner = inner.env
         # A teacher may hold a network: recorded by reference, not copied.
         gym.utils.RecordConstructorArgs.__init__(
@@ -79,7 +85,8 @@ class FeedbackWrapper(gym.Wrapper, gym.utils.RecordConstructorArgs):
         try:
             feedback = check_feedback(self.teacher(transition), self.teacher)
         except Exception as error:  # whatever a user's code raises must reach the algorithm
-            info[FEEDBACK_ERROR_KEY] = describe_error(error, f"teacher, episode step {self._step}")
+            message = describe_error(error, f"teacher, episode step {self._step}")
+            info[FEEDBACK_ERROR_KEY] = "\n".join(filter(None, (info.get(FEEDBACK_ERROR_KEY), message)))
         if feedback is not None:
             info[FEEDBACK_KEY] = feedback
         if self.score_as_reward is not None:

@@ -9,8 +9,9 @@ from typing import Any, Literal
 import gymnasium as gym
 import numpy as np
 from gymnasium.envs.registration import EnvSpec, WrapperSpec
+from stable_baselines3.common.monitor import Monitor
 
-from nlf_sb3.errors import TwinError
+from nlf_sb3.errors import FeedbackError, TwinError
 from nlf_sb3.feedback import EXPERT_SEGMENT_KEY, FEEDBACK_ERROR_KEY
 from nlf_sb3.seeding import derived_generator, derived_seed
 from nlf_sb3.segments import ExpertSegment, rows_from, stack_observations
@@ -41,7 +42,8 @@ class TrajectoryInjection(gym.Wrapper, gym.utils.RecordConstructorArgs):
     :param fork_probability: p, in (0, 1]
     :param mode: ``"fork"``
     :param twin: Makes the twin; by default it is made anew from ``env.spec``, wrappers included
-    :param max_segment_steps: Cut the expert's part after this many steps
+    :param max_segment_steps: Cut the expert's part after this many steps; the value function stands for the rest,
+        so that the algorithm needs one
     :raises TwinError: If the environment can't be twinned
     """
 
@@ -76,7 +78,8 @@ class TrajectoryInjection(gym.Wrapper, gym.utils.RecordConstructorArgs):
         self.mode = mode
         self.max_segment_steps = max_segment_steps
         self.twin = make_twin(env, twin)
-        self._seed_generators(None)
+        self._seed_rng = derived_generator(None, "episodes")
+        self._fork_rng = derived_generator(None, "forks")
         self._prefix: list[Any] = []
         self._fork_observation: Any = None
         self._step = 0
@@ -113,7 +116,7 @@ class TrajectoryInjection(gym.Wrapper, gym.utils.RecordConstructorArgs):
         self.twin.close()
         super().close()
 
-    def _seed_generators(self, seed: int | None) -> None:
+    def _seed_generators(self, seed: int) -> None:
         self._seed_rng = derived_generator(seed, "episodes")
         self._fork_rng = derived_generator(seed, "forks")
         self.expert.seed(derived_seed(seed, "expert"))
@@ -128,7 +131,8 @@ class TrajectoryInjection(gym.Wrapper, gym.utils.RecordConstructorArgs):
                 break
             observations.append(copy_observation(observation))
             actions.append(action)
-            observation, reward, terminated, truncated, _ = self.twin.step(action)
+            observation, reward, terminated, truncated, info = self.twin.step(action)
+            _raise_error_of(info)
             rewards.append(float(reward))
         self._check_fork(observation, terminated or truncated)
         while not (terminated or truncated):
@@ -137,7 +141,8 @@ class TrajectoryInjection(gym.Wrapper, gym.utils.RecordConstructorArgs):
             action = check_actions(self.expert.act(single_row(observation)), self.env.action_space, 1)[0]
             observations.append(copy_observation(observation))
             actions.append(action)
-            observation, reward, terminated, truncated, _ = self.twin.step(action)
+            observation, reward, terminated, truncated, info = self.twin.step(action)
+            _raise_error_of(info)
             rewards.append(float(reward))
         stacked, action_rows = stack_observations(observations), np.stack(actions)
         return ExpertSegment(
@@ -160,6 +165,12 @@ class TrajectoryInjection(gym.Wrapper, gym.utils.RecordConstructorArgs):
                 "Make the environment deterministic for a given reset seed, or pass twin=, a function that makes an "
                 "exact copy of it."
             )
+
+
+def _raise_error_of(info: dict[str, Any]) -> None:
+    """A teacher on the twin, whose score is the expert's reward, can't speak to the algorithm itself."""
+    if FEEDBACK_ERROR_KEY in info:
+        raise FeedbackError(f"on the expert's trajectory, {info[FEEDBACK_ERROR_KEY]}")
 
 
 def make_twin(env: gym.Env, twin: Callable[[], gym.Env] | None = None) -> gym.Env:
@@ -197,13 +208,15 @@ def _twin_from_spec(env: gym.Env) -> gym.Env:
 
 def _spec_of_twin(spec: EnvSpec) -> EnvSpec:
     """
-    The same environment without a window, and without teachers, who answer the agent's steps alone.
+    The same environment without a window or SB3's monitor, and without teachers, who answer the agent's steps alone.
 
     A teacher whose score is part of the reward stays: the expert's steps are paid by it too.
     """
     feedback = f"{FeedbackWrapper.__module__}:{FeedbackWrapper.__name__}"
 
     def is_needed(wrapper: WrapperSpec) -> bool:
+        if wrapper.entry_point == f"{Monitor.__module__}:{Monitor.__name__}":
+            return False
         return wrapper.entry_point != feedback or (wrapper.kwargs or {}).get("score_as_reward") is not None
 
     kwargs = {key: value for key, value in spec.kwargs.items() if key != "render_mode"}
