@@ -22,6 +22,8 @@ format: $(VENV)/installed
 	$(BIN)/ruff format .
 
 $(VENV)/installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 13))' \
+		|| (echo "Python 3.10 to 3.12 is needed: make PYTHON=python3.11 $(MAKECMDGOALS)"; exit 1)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
