@@ -79,19 +79,21 @@ def _draw_panel(axes: Axes, protocol: Protocol, episodes: pd.DataFrame, claim: C
     axes.set_yscale("log")
     axes.yaxis.set_major_formatter("{x:.0f}")
     axes.grid(alpha=0.25)
+    axes.yaxis.set_minor_formatter("")
     axes.xaxis.set_major_formatter("{x:,.0f}")
+    axes.locator_params(axis="x", nbins=6)
     axes.legend(loc="lower right", fontsize=9)
 
 
 def _band(runs: list[pd.DataFrame], window: int, x_name: str) -> tuple[Any, Any, Any, Any]:
-    """Quartiles over runs on a common grid, as far as all of them went."""
+    """Quartiles over runs, as far as half of them went; a run that ended before keeps its last value."""
     columns = [
         (run["agent_steps"] + run["expert_steps"] if x_name == "total_steps" else run[x_name]).to_numpy() for run in runs
     ]
-    grid = np.linspace(0, max(column[-1] for column in columns), 400)
+    grid = np.linspace(0, np.median([column[-1] for column in columns]), 400)
     curves = np.array(
         [
-            np.interp(grid, x, trailing_mean(run["return"].to_numpy(), min(window, len(run))), left=np.nan, right=np.nan)
+            np.interp(grid, x, trailing_mean(run["return"].to_numpy(), min(window, len(run))), left=np.nan)
             for x, run in zip(columns, runs, strict=True)
         ]
     )
