@@ -27,6 +27,9 @@ class MemoryAtEpisodes(BaseCallback):
                 next(self._bar, None)
         return len(self.megabytes) < self._last_episode
 
+    def _on_training_end(self) -> None:
+        next(self._bar, None)  # closes the bar
+
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,13 @@ from nlf_sb3.errors import FeedbackError
 _KIND_NAMES = {"b": "booleans", "i": "integers", "u": "integers", "f": "floats", "c": "complex numbers"}
 
 
-def check_actions(actions: Any, space: spaces.Space, n_rows: int, source: str = "expert action") -> np.ndarray:
+def check_actions(
+    actions: Any,
+    space: spaces.Space,
+    n_rows: int,
+    source: str = "expert action",
+    row_name: Callable[[int], str] = "row {}".format,
+) -> np.ndarray:
     """
     Check a batch of actions and cast it, without loss, to the space's dtype.
 
@@ -24,6 +31,7 @@ def check_actions(actions: Any, space: spaces.Space, n_rows: int, source: str = 
     :param space: A Box, Discrete, MultiDiscrete or MultiBinary space
     :param n_rows: The number of rows expected
     :param source: What the actions are, for the error message
+    :param row_name: What a row is called there
     :return: Array of shape ``[n_rows, *action_shape]`` with the space's dtype
     :raises FeedbackError: With what came, what was expected and how to mend it
     """
@@ -53,7 +61,7 @@ def check_actions(actions: Any, space: spaces.Space, n_rows: int, source: str = 
         cast = array.astype(space.dtype, copy=False)
     if array.dtype.kind in "biu" and not np.array_equal(cast, array):
         raise FeedbackError(f"{source}: {_preview(array)} does not fit into {space.dtype}. Use values that {space} holds.")
-    _check_bounds(cast, array, space, source)
+    _check_bounds(cast, array, space, source, row_name)
     return cast
 
 
@@ -83,7 +91,9 @@ def _check_kind(array: np.ndarray, space: spaces.Space, source: str) -> None:
         )
 
 
-def _check_bounds(cast: np.ndarray, array: np.ndarray, space: spaces.Space, source: str) -> None:
+def _check_bounds(
+    cast: np.ndarray, array: np.ndarray, space: spaces.Space, source: str, row_name: Callable[[int], str]
+) -> None:
     """Raise at the first row that holds a NaN or lies outside the space."""
     low, high = _bounds(space)
     inside = (cast >= low) & (cast <= high)  # False for NaN
@@ -93,7 +103,7 @@ def _check_bounds(cast: np.ndarray, array: np.ndarray, space: spaces.Space, sour
         return
     row = int(np.argwhere(~inside.reshape(len(cast), -1).all(axis=1))[0, 0])
     raise FeedbackError(
-        f"{source}: row {row} is {_preview(array[row])}, outside {space}. "
+        f"{source}: {row_name(row)} is {_preview(array[row])}, outside {space}. "
         "Clip or rescale it where it is made; labels are environment-scale actions."
     )
 

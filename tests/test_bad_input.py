@@ -186,8 +186,14 @@ ROLLOUT_EXPERTS = {
     "booleans": (lambda o: np.zeros((len(o), 1), bool), ["got booleans", "expected floats for Box"]),
     "complex numbers": (lambda o: np.zeros((len(o), 1), complex), ["got complex numbers", "expected floats for Box"]),
     "text": (lambda o: np.full((len(o), 1), "left"), ["'left'", "expected numbers of Box"]),
-    "NaN": (lambda o: np.where(np.arange(len(o)) == 5, np.nan, 0.0)[:, None], ["row 5 is [nan], outside Box"]),
-    "outside": (lambda o: np.where(np.arange(len(o)) == 5, -2.0, 0.0)[:, None], ["row 5 is [-2.], outside Box"]),
+    "NaN": (
+        lambda o: np.where(np.arange(len(o)) == 5, np.nan, 0.0)[:, None],
+        ["the action for environment 0, rollout step 5, is [nan], outside Box"],
+    ),
+    "outside": (
+        lambda o: np.where(np.arange(len(o)) == 5, -2.0, 0.0)[:, None],
+        ["the action for environment 0, rollout step 5, is [-2.], outside Box"],
+    ),
 }
 
 

@@ -58,6 +58,8 @@ class CollectsFeedback(FeedbackSettings):
             )
         result = super()._setup_learn(*args, **kwargs)
         assert self.env is not None
+        if self.num_timesteps == 0:
+            self.num_expert_queries = self.num_expert_steps = 0
         if any(self.env.env_is_wrapped(TrajectoryInjection)):
             check_vec_wrappers(self.env)
             self.rollout_buffer.keep_episode_actions()

@@ -76,8 +76,13 @@ class LabelsRollouts(CollectsFeedback):
         rows = rows[buffer.take_rows(buffer.label_kinds, rows) == NO_LABEL]
         if not len(rows):
             return
-        actions = check_actions(self.expert.act(self._expert_observations(rows)), self.action_space, len(rows))
         steps, envs = rows % buffer.buffer_size, rows // buffer.buffer_size
+        actions = check_actions(
+            self.expert.act(self._expert_observations(rows)),
+            self.action_space,
+            len(rows),
+            row_name=lambda row: f"the action for environment {envs[row]}, rollout step {steps[row]},",
+        )
         buffer.label_actions[steps, envs] = actions
         buffer.label_kinds[steps, envs] = SAMPLE if self.expert.label == "sample" else MODE
         buffer.label_weights[steps, envs] = 1.0

@@ -66,7 +66,7 @@ class ExpertTeacher:
         :param seed: Seed of the teacher's and the expert's own generators
         """
         self._rng = derived_generator(seed, "labelled steps")
-        self.expert.seed(derived_seed(seed, "expert"))
+        self.expert.seed(derived_seed(seed, "teacher's expert"))
 
     def __call__(self, transition: Transition) -> Feedback | None:
         if self.probability < 1.0 and self._rng.random() >= self.probability:
