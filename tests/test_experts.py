@@ -475,3 +475,8 @@ def test_an_expert_without_seed_or_distribution_of_its_own_is_complete():
 
     feedback = ExpertTeacher(Still())(Transition(OBSERVATIONS[0], 0, 0.0, OBSERVATIONS[1], False, False, {}, 0))
     assert feedback == Feedback(expert_action=[0.0], label="mode")
+
+
+def test_a_missing_file_is_named_as_it_was_given_with_a_way_to_make_one(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"no .*nowhere\.zip\. Save a model there.*nlf-sb3 train-expert"):
+        PolicyExpert.load(tmp_path / "nowhere.zip")

@@ -7,6 +7,7 @@ from typing import Any
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.policies import BasePolicy
 
+from nlf_sb3.demonstrations import Demonstrations
 from nlf_sb3.errors import FeedbackError
 from nlf_sb3.teachers.experts import CallableExpert, Expert
 from nlf_sb3.teachers.policy_expert import PolicyExpert
@@ -24,6 +25,8 @@ def as_expert(expert: Any) -> Expert:
         return expert
     if isinstance(expert, (BaseAlgorithm, BasePolicy)):
         return PolicyExpert(expert)
+    if isinstance(expert, Demonstrations):
+        raise FeedbackError("expert: got Demonstrations, which can't act. Pass them to the algorithm as demonstrations=.")
     if callable(expert):
         return CallableExpert(expert)
     raise FeedbackError(

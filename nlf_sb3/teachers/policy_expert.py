@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 import io
+import os
 import pathlib
 import pickle
 from collections.abc import Iterator
@@ -89,6 +90,11 @@ class PolicyExpert(Expert):
         :param custom_objects: As in SB3's ``load``
         :return: The expert, on the CPU
         """
+        if isinstance(path, (str, pathlib.Path)) and not any(map(os.path.exists, (path, f"{path}.zip"))):
+            raise FileNotFoundError(
+                f"PolicyExpert.load: there is no {path}. Save a model there with model.save, or train the pendulum's expert "
+                f"with: nlf-sb3 train-expert --out {path}"
+            )
         with th.random.fork_rng(devices=[]):  # building networks draws from torch's global generator
             policy = _load_policy(path, custom_objects)
         statistics: Any = vec_normalize
