@@ -546,3 +546,9 @@ def test_demonstrations_in_the_place_of_an_expert_say_where_they_go():
     rows = Demonstrations(np.zeros((2, 3), np.float32), np.zeros((2, 1), np.float32))
     with pytest.raises(FeedbackError, match="demonstrations="):
         PPO("MlpPolicy", gym.make("Line-v0"), expert=rows)
+
+
+def test_a_function_written_for_one_observation_is_told_of_batches():
+    model = learner("PPO", line(action="box"), expert=lambda observation: np.array([float(observation)]))
+    with pytest.raises(FeedbackError, match="batched=False"):
+        model.learn(8)

@@ -16,6 +16,7 @@ from nlf_sb3.algorithms.vec_envs import as_environment_gave_them, to_policy_obse
 from nlf_sb3.buffers.labels import MODE, NO_LABEL, SAMPLE
 from nlf_sb3.errors import FeedbackError
 from nlf_sb3.segments import Observations
+from nlf_sb3.teachers.experts import CallableExpert
 from nlf_sb3.validation import check_actions
 
 
@@ -47,6 +48,8 @@ class LabelsRollouts(CollectsFeedback):
             return question()
         except Exception as error:  # whatever a user's expert raises
             message = str(error) if isinstance(error, FeedbackError) else f"it raised {type(error).__name__}: {error}"
+            if isinstance(self.expert, CallableExpert) and self.expert.batched:
+                message += " (It got observations [n, ...]; CallableExpert(f, batched=False) gives it one at a time.)"
             if self.on_error == "raise":
                 raise FeedbackError(f"expert {type(self.expert).__name__}, step {self.num_timesteps}: {message}") from error
             self._statistics.skipped += 1
