@@ -64,22 +64,6 @@ def minibatch_imitation_loss(
     return (weights * divergences).sum() * (n_rows / (n_batch_rows * n_labelled))
 
 
-def joint_objective(policy_loss: th.Tensor, imitation_loss: th.Tensor, alpha: float) -> th.Tensor:
-    r"""
-    :math:`\alpha L_{PG} + (1 - \alpha) L_{IL}`: what the algorithms of this library minimise beside
-    their own entropy and value terms.
-
-    The algorithms never call this: they scale gradients inside SB3's own ``train()``
-    (:mod:`nlf_sb3.algorithms.joint`), and tests hold them against it.
-
-    :param policy_loss: scalar
-    :param imitation_loss: scalar
-    :param alpha: 1 is pure policy gradient, 0 pure imitation
-    :return: scalar
-    """
-    return alpha * policy_loss + (1.0 - alpha) * imitation_loss
-
-
 def policy_shaping_weight(log_relative_density: th.Tensor, offset: float = 0.1) -> th.Tensor:
     r"""
     :math:`p / (p + c)`: near 1 for likely actions, vanishing for those that the policy can't take.

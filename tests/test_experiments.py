@@ -13,7 +13,7 @@ import pytest
 from rich.console import Console
 
 from nlf_sb3.experiments.claims import claims
-from nlf_sb3.experiments.expert import evaluate_expert
+from nlf_sb3.experiments.expert import evaluate_expert, falling_learning_rate
 from nlf_sb3.experiments.protocols import ARMS, PROTOCOLS, expert_path
 from nlf_sb3.experiments.recording import COLUMNS
 from nlf_sb3.experiments.reproduce import reproduce, seed_list
@@ -119,6 +119,11 @@ def test_seeds_are_the_papers_first():
 
 def test_the_shipped_expert_balances_to_the_end():
     assert evaluate_expert(PolicyExpert.load(expert_path()), episodes=5).tolist() == [1000.0] * 5
+
+
+def test_the_recipes_step_never_turns_negative():
+    # The last episode runs over the steps that were asked for, and a negative step would undo its update.
+    assert [falling_learning_rate(progress) for progress in (1.0, 0.5, 0.0, -1e-4)] == [5e-4, 2.5e-4, 0.0, 0.0]
 
 
 SHORT = replace(PROTOCOLS["paper"], episodes=dict.fromkeys(ARMS, 20), window=5)

@@ -9,7 +9,6 @@ import torch as th
 
 from nlf_sb3.losses import (
     clipped_surrogate_loss,
-    joint_objective,
     minibatch_imitation_loss,
     policy_gradient_loss,
     policy_shaping_weight,
@@ -68,11 +67,6 @@ def test_imitation_losses_of_equal_minibatches_average_to_the_whole_rollouts():
 
 def test_imitation_loss_without_labelled_rows_in_the_minibatch_is_zero():
     assert minibatch_imitation_loss(th.zeros(0), th.zeros(0), 8, 4, 2).item() == 0.0
-
-
-@pytest.mark.parametrize(("alpha", "expected"), [(1.0, 2.0), (0.0, 10.0), (0.25, 8.0)])
-def test_joint_objective_mixes_the_two_losses(alpha, expected):
-    assert joint_objective(th.tensor(2.0), th.tensor(10.0), alpha).item() == expected
 
 
 @pytest.mark.parametrize(("probability", "expected"), [(1.0, 1 / 1.1), (0.1, 0.5), (0.001, 0.001 / 0.101)])

@@ -40,6 +40,16 @@ class _StopWhenPerfect(BaseCallback):
         return self._in_a_row < self._episodes
 
 
+def falling_learning_rate(progress_remaining: float) -> float:
+    """
+    The recipe's step. The order of operations is part of it: another rounding may end in other weights.
+
+    :param progress_remaining: 1 at the start, 0 at the end, as in SB3; below 0 where the last episode runs over
+    :return: The learning rate
+    """
+    return RECIPE_LEARNING_RATE - min(1.0 - progress_remaining, 1.0) * RECIPE_LEARNING_RATE
+
+
 def train_expert(path: str | Path, report: Callable[[int, float], None] | None = None) -> PolicyExpert:
     """
     Train the expert with this library's REINFORCE and save it: the paper's arguments, a larger
@@ -52,7 +62,7 @@ def train_expert(path: str | Path, report: Callable[[int, float], None] | None =
     :return: The expert
     """
     th.set_num_threads(1)
-    arguments = {**presets.paper(), "learning_rate": lambda progress: RECIPE_LEARNING_RATE * progress}
+    arguments = {**presets.paper(), "learning_rate": falling_learning_rate}
     model = REINFORCE(env=ENV_ID, seed=RECIPE_SEED, device="cpu", **arguments)
     model.learn(RECIPE_STEPS, callback=_StopWhenPerfect(RECIPE_PERFECT_EPISODES, report))
     model.save(path, exclude=["_last_obs", "_last_episode_starts", "ep_info_buffer", "ep_success_buffer"])
