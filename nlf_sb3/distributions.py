@@ -30,7 +30,7 @@ def kl_divergence(expert: Distribution, agent: Distribution) -> th.Tensor:
     :raises FeedbackError: If the two families can't be compared
     """
     pairs = list(zip(_parts(expert), _parts(agent), strict=False))
-    same_family = all(type(p) is type(q) for p, q in pairs) and len(_parts(expert)) == len(_parts(agent))
+    same_family = all(_family(p) is _family(q) for p, q in pairs) and len(_parts(expert)) == len(_parts(agent))
     if not same_family or _is_squashed(expert) != _is_squashed(agent):
         raise FeedbackError(
             f"The analytic KL can't compare the expert's {type(expert).__name__} with the agent's {type(agent).__name__}. "
@@ -52,15 +52,13 @@ def select_rows(
     :return: SB3 distribution of B rows
     """
     rows = th.as_tensor(rows)
-    selected = copy.copy(distribution)
     parts: list[Any] = []
     for part in _parts(distribution):
         if isinstance(part, th.distributions.Normal):
             parts.append(th.distributions.Normal(part.loc[rows].to(device), part.scale[rows].to(device), validate_args=False))
         else:
             parts.append(type(part)(logits=part.logits[rows].to(device), validate_args=False))
-    selected.distribution = parts if isinstance(distribution.distribution, (list, tuple)) else parts[0]
-    return selected
+    return _with_parts(distribution, parts)
 
 
 def log_prob_of_mode(distribution: Distribution, actions: th.Tensor) -> th.Tensor:
@@ -74,12 +72,53 @@ def log_prob_of_mode(distribution: Distribution, actions: th.Tensor) -> th.Tenso
     :param actions: ``[B, *action_shape]``, in the policy's scale
     :return: ``[B]``
     """
-    normal = distribution.distribution
+    normal = getattr(distribution, "distribution", None)
     if not isinstance(normal, th.distributions.Normal):
         return distribution.log_prob(actions)
     frozen = copy.copy(distribution)
     frozen.distribution = th.distributions.Normal(normal.loc, normal.scale.detach(), validate_args=False)
     return frozen.log_prob(actions)
+
+
+def log_prob_of_labels(distribution: Distribution, actions: th.Tensor, is_mode: th.Tensor) -> th.Tensor:
+    """
+    log pi(a_E | s) of labels, some of which are the mode of the expert's distribution.
+
+    :param distribution: SB3 distribution of B rows
+    :param actions: ``[B, *action_shape]``, in the policy's scale
+    :param is_mode: Whose gradient leaves the standard deviation alone (:func:`log_prob_of_mode`), ``[B]``
+    :return: ``[B]``
+    """
+    if not is_mode.any():
+        return distribution.log_prob(actions)
+    of_mode = log_prob_of_mode(distribution, actions)
+    return of_mode if is_mode.all() else th.where(is_mode, of_mode, distribution.log_prob(actions))
+
+
+def masked(distribution: Distribution, masks: np.ndarray) -> Distribution:
+    """
+    The same distribution with no probability where a mask forbids, normalised anew.
+
+    :param distribution: SB3 or sb3-contrib distribution over choices, B rows
+    :param masks: Which choices are allowed, ``[B, n_choices]``
+    :return: A copy
+    :raises FeedbackError: If the distribution isn't one over choices
+    """
+    parts = _parts(distribution)
+    if any(_family(part) is not th.distributions.Categorical for part in parts):
+        raise FeedbackError(
+            f"action masks can't be applied to the expert's {type(distribution).__name__}. Use imitation='nll', or an "
+            "expert whose distribution is over the choices of a Discrete or MultiDiscrete space."
+        )
+    sizes = [part.logits.shape[1] for part in parts]
+    allowed = th.split(th.as_tensor(np.asarray(masks, dtype=bool), device=parts[0].logits.device), sizes, dim=1)
+    return _with_parts(
+        distribution,
+        [
+            th.distributions.Categorical(logits=part.logits.masked_fill(~mask, -1e8), validate_args=False)
+            for part, mask in zip(parts, allowed, strict=True)
+        ],
+    )
 
 
 def log_relative_density(distribution: Distribution, log_prob: th.Tensor) -> th.Tensor:
@@ -100,8 +139,27 @@ def log_relative_density(distribution: Distribution, log_prob: th.Tensor) -> th.
 
 
 def _parts(distribution: Distribution) -> list[Any]:
-    inner = distribution.distribution
+    """torch's distributions inside one of SB3's, one for each independent dimension or group of them."""
+    inner = getattr(distribution, _inner_name(distribution))
     return list(inner) if isinstance(inner, (list, tuple)) else [inner]
+
+
+def _with_parts(distribution: Distribution, parts: list[Any]) -> Distribution:
+    name = _inner_name(distribution)
+    copied = copy.copy(distribution)
+    setattr(copied, name, parts if isinstance(getattr(distribution, name), (list, tuple)) else parts[0])
+    return copied
+
+
+def _inner_name(distribution: Distribution) -> str:
+    # sb3-contrib's masked distributions of several dimensions keep theirs under another name.
+    return "distributions" if hasattr(distribution, "distributions") else "distribution"
+
+
+def _family(part: Any) -> type:
+    """The torch distribution that a class of SB3 or sb3-contrib specialises."""
+    families = (th.distributions.Normal, th.distributions.Categorical, th.distributions.Bernoulli)
+    return next((family for family in families if isinstance(part, family)), type(part))
 
 
 def _batched(divergence: th.Tensor) -> th.Tensor:

@@ -26,6 +26,7 @@ class ExpertSegment:
     :param last_observation: The observation after the last step, ``[*obs_shape]``
     :param fork_step: How many leading steps are the agent's
     :param expert_log_probs: log pi_E of the expert's actions, ``[T - fork_step]``, if it is known
+    :param action_masks: What the environment allowed, ``[T, n_choices]``, if it masks actions
     :raises FeedbackError: If the numbers of rows differ, or a reward is not finite
     """
 
@@ -37,11 +38,14 @@ class ExpertSegment:
     last_observation: Observations
     fork_step: int
     expert_log_probs: np.ndarray | None = None
+    action_masks: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         observations = self.observations if isinstance(self.observations, dict) else {"observations": self.observations}
         lengths = {name: len(rows) for name, rows in observations.items()}
         lengths |= {"actions": len(self.actions), "rewards": len(self.rewards)}
+        if self.action_masks is not None:
+            lengths["action_masks"] = len(self.action_masks)
         if len(set(lengths.values())) > 1 or len(self.rewards) == 0:
             raise FeedbackError(f"ExpertSegment: got rows {lengths}, expected one equal number above 0 of each.")
         if not np.isfinite(self.rewards).all():
@@ -80,23 +84,16 @@ def rows_from(observations: Observations, start: int) -> Observations:
     return observations[start:]
 
 
-def discounted_returns(rewards: np.ndarray, gamma: float, last_value: float = 0.0) -> np.ndarray:
+def append_row(observations: Observations, last: Any) -> Observations:
     """
-    Returns-to-go of one episode: G_t = r_t + gamma G_{t+1}, with G_T = ``last_value``.
-
-    >>> discounted_returns(np.array([1.0, 1.0, 1.0]), gamma=0.5)
-    array([1.75, 1.5 , 1.  ])
-
-    :param rewards: ``[T]``
-    :param gamma: Discount factor
-    :param last_value: Value of the state after the last step: 0 where the episode terminated there
-    :return: ``[T]``, float64
+    :param observations: ``[T, *obs_shape]`` or a dict of such
+    :param last: One more observation, ``[*obs_shape]`` or a dict of such
+    :return: ``[T + 1, *obs_shape]`` or a dict of such
     """
-    returns = np.empty(len(rewards))
-    running = float(last_value)
-    for step, reward in zip(
-        range(len(rewards) - 1, -1, -1), reversed(np.asarray(rewards, dtype=np.float64).tolist()), strict=True
-    ):
-        running = reward + gamma * running
-        returns[step] = running
-    return returns
+    if isinstance(observations, dict):
+        return {key: _append(rows, last[key]) for key, rows in observations.items()}
+    return _append(observations, last)
+
+
+def _append(rows: np.ndarray, last: Any) -> np.ndarray:
+    return np.append(rows, np.asarray(last, dtype=rows.dtype)[None], axis=0)

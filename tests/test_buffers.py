@@ -11,12 +11,14 @@ from gymnasium import spaces
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from stable_baselines3.common.buffers import DictRolloutBuffer, RolloutBuffer
+from stable_baselines3.common.policies import ActorCriticPolicy
 
 from nlf_sb3 import ExpertSegment, Feedback
-from nlf_sb3.algorithms.rows import RowShare
+from nlf_sb3.algorithms.rows import PolicyRows, RowShare
 from nlf_sb3.buffers import DictEpisodeBuffer, EpisodeBuffer, FeedbackBufferMixin, keep_feedback
 from nlf_sb3.buffers.labels import MODE, NO_LABEL, SAMPLE
-from nlf_sb3.segments import discounted_returns, rows_from, stack_observations
+from nlf_sb3.returns import discounted_returns
+from nlf_sb3.segments import rows_from, stack_observations
 
 OBSERVATIONS = spaces.Box(-np.inf, np.inf, (2,), np.float32)
 ACTIONS = spaces.Box(-1, 1, (2,), np.float32)
@@ -52,7 +54,7 @@ def test_every_minibatch_knows_the_labels_of_its_own_rows():
     buffer = filled()
     seen = []
     for data in buffer.get(batch_size=5):
-        batch = buffer.take_last_batch()
+        batch = buffer.take_last_batch().rows
         labels = buffer.take_rows(buffer.label_actions, batch)
         assert np.allclose(labels * 10, data.observations.numpy())
         assert np.array_equal(buffer.take_rows(buffer.label_weights, batch), 1 + data.observations[:, 0].numpy())
@@ -215,7 +217,7 @@ def test_segments_are_shared_and_not_copied():
 )
 def test_each_epoch_deals_every_row_once_and_each_minibatch_its_fair_share(n_rows, batches, epochs, seed):
     n_rollout = sum(batches)
-    share = RowShare(n_rows, n_rollout, np.random.default_rng(seed))
+    share = RowShare(some_rows(n_rows), n_rollout, np.random.default_rng(seed))
     for _ in range(epochs):
         dealt = [share.next(size).tolist() for size in batches]
         assert sorted(row for rows in dealt for row in rows) == list(range(n_rows))
@@ -223,8 +225,13 @@ def test_each_epoch_deals_every_row_once_and_each_minibatch_its_fair_share(n_row
             assert abs(len(rows) - n_rows * size / n_rollout) < 1
 
 
+def some_rows(n_rows):
+    policy = ActorCriticPolicy(spaces.Box(-1, 1, (1,)), spaces.Discrete(2), lambda _: 0.0)
+    return PolicyRows(policy, th.zeros(n_rows, 1), th.zeros(n_rows, dtype=th.long))
+
+
 def test_epochs_shuffle_anew():
-    share = RowShare(50, 10, np.random.default_rng(0))
+    share = RowShare(some_rows(50), 10, np.random.default_rng(0))
     assert share.next(10).tolist() != share.next(10).tolist()
 
 
@@ -286,7 +293,7 @@ class EpisodeMachine:
             rows = []
             n_in_batches = []
             for data in buffer.get(batch_size):
-                batch = buffer.take_last_batch()
+                batch = buffer.take_last_batch().rows
                 observations = data.observations["a"] if self.dict_observations else data.observations
                 raw = buffer.take_rows(buffer.raw_observations, batch)
                 raw = raw["a"] if self.dict_observations else raw

@@ -25,12 +25,14 @@ from helpers import (
     twin_of,
     watch,
 )
-from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecFrameStack, VecMonitor, VecNormalize
+from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnvWrapper, VecMonitor, VecNormalize
 
 import nlf_sb3
 from nlf_sb3 import REINFORCE, ExpertSegment, FeedbackError, TrajectoryInjection
-from nlf_sb3.algorithms.injection import MAX_SCALED_ADVANTAGE, AdvantageScale, build_injected_rows
-from nlf_sb3.segments import discounted_returns
+from nlf_sb3.algorithms.advantages import MAX_SCALED_ADVANTAGE, AdvantageScale
+from nlf_sb3.algorithms.injection import build_injected_rows
+from nlf_sb3.algorithms.rows import PolicyRows
+from nlf_sb3.returns import discounted_returns
 from nlf_sb3.teachers import CallableExpert
 
 SGD = {"optimizer_class": th.optim.SGD, "net_arch": [16]}
@@ -82,6 +84,7 @@ def learn(model, n_rollouts=1):
 
 def build(policy, env, segments, **kwargs):
     settings = {
+        "make_rows": lambda observations, actions, starts, masks: PolicyRows(policy, observations, actions),
         "gamma": 0.9,
         "agents_advantages": AdvantageScale(0.0, 1.0, normalises=False),
         "use_critic": True,
@@ -187,7 +190,7 @@ def test_bounded_rows_that_did_badly_count_by_how_likely_their_actions_are(plain
 
 def test_bounded_advantages_keep_their_scale_where_the_agents_are_not_normalised(plain_model):
     segment = ExpertSegment(
-        np.zeros((1, 3), np.float32), np.zeros((1, 2), np.float32), np.array([100.0]), True, False, None, 0
+        np.zeros((1, 3), np.float32), np.zeros((1, 2), np.float32), np.array([100.0]), True, False, np.zeros(3, np.float32), 0
     )
     scale = AdvantageScale(1.0, 6.0, normalises=False)
     rows = build(plain_model.policy, plain_model.get_env(), [(segment, [])], bounded=True, agents_advantages=scale)
@@ -215,7 +218,9 @@ def test_rows_of_several_episodes_follow_one_another(plain_model):
     segments = [(three_steps(True, False), []), (three_steps(False, True), []), (three_steps(True, False), [])]
     rows = build(plain_model.policy, plain_model.get_env(), segments)
     one_by_one = [build(plain_model.policy, plain_model.get_env(), [segment]) for segment in segments]
-    for name in ("observations", "actions", "old_log_prob", "advantages", "returns", "weights"):
+    for name in ("observations", "actions"):
+        assert th.equal(getattr(rows.rows, name), th.cat([getattr(part.rows, name) for part in one_by_one])), name
+    for name in ("old_log_prob", "advantages", "returns", "weights"):
         assert th.allclose(getattr(rows, name), th.cat([getattr(part, name) for part in one_by_one]), atol=1e-6), name
     assert len(rows) == 9
 
@@ -254,7 +259,7 @@ def test_ppos_first_ratio_is_one_on_every_injected_row(action):
     collected = {}
     for observation, log_prob in zip(rollout.observations.numpy(), rollout.old_log_prob.tolist(), strict=True):
         collected[observation.tobytes()] = log_prob
-    _, log_prob, _ = rollout.policy.evaluate_actions(rows.observations, rows.actions)
+    _, log_prob, _ = rollout.policy.evaluate_actions(rows.rows.observations, rows.rows.actions)
     assert (th.exp(log_prob - rows.old_log_prob) - 1).abs().max().item() < 1e-5
     start, prefix_rows = 0, 0
     for segment, _ in rollout.segments:
@@ -265,7 +270,7 @@ def test_ppos_first_ratio_is_one_on_every_injected_row(action):
         start += len(segment)
     assert prefix_rows > 5
     if action == "box":
-        assert (rows.actions.abs() > BOUND + 1e-6).any()
+        assert (rows.rows.actions.abs() > BOUND + 1e-6).any()
 
 
 def test_the_prefix_is_credited_with_what_the_expert_made_of_it():
@@ -320,7 +325,7 @@ def test_observations_and_returns_are_normalised_with_frozen_statistics():
     raw = np.concatenate([segment.observations for segment, _ in rollout.segments]).astype(np.float64)
     expected = np.clip((raw - mean) / np.sqrt(var + 1e-8), -1.5, 1.5)
     assert (np.abs(expected) == 1.5).any()
-    assert rows.observations.numpy() == pytest.approx(expected, abs=1e-5)
+    assert rows.rows.observations.numpy() == pytest.approx(expected, abs=1e-5)
     returns = []
     for segment, _ in rollout.segments:
         rewards = np.clip(segment.rewards / np.sqrt(return_var + 1e-8), -0.8, 0.8)
@@ -364,8 +369,16 @@ def test_wrappers_that_leave_observations_alone_are_fine():
 
 @pytest.mark.parametrize("algorithm", ["A2C", "PPO"])
 def test_wrappers_that_are_not_known_are_refused_by_name(algorithm):
-    model = make(algorithm, VecFrameStack(injected_env(), 3))
-    with pytest.raises(FeedbackError, match="VecFrameStack"):
+    class Doubled(VecEnvWrapper):
+        def reset(self):
+            return 2 * self.venv.reset()
+
+        def step_wait(self):
+            observations, rewards, dones, infos = self.venv.step_wait()
+            return 2 * observations, rewards, dones, infos
+
+    model = make(algorithm, Doubled(injected_env()))
+    with pytest.raises(FeedbackError, match="Doubled changes observations"):
         model.learn(128)
 
 
@@ -547,7 +560,6 @@ def test_bounded_rows_have_a_fixed_total_weight():
             build(
                 policy, model.get_env(), rollout.segments * repeats, gamma=model.gamma, bounded=True, agents_advantages=scale
             ),
-            policy.evaluate_actions,
             model._policy_losses,
             n_rows=len(rollout),
             coef=1.0,
@@ -663,7 +675,7 @@ def test_reinforces_minibatches_of_a_sum_count_each_injected_row_once():
         bootstrap_at_time_limit=False,
     )
     _, log_prob, _ = policy.evaluate_actions(rollout.observations, rollout.actions)
-    injected_log_prob = policy.get_distribution(rows.observations).log_prob(rows.actions)
+    injected_log_prob = policy.get_distribution(rows.rows.observations).log_prob(rows.rows.actions)
     step_by_hand(policy, -(rollout.returns * log_prob).sum() - (rows.returns * injected_log_prob).sum(), None)
     assert largest_difference(model.policy, policy) < 0.02 * largest_difference(before, policy)
 
@@ -695,11 +707,11 @@ def test_a_discrete_prefix_is_whole_numbers():
     model = make("PPO", injected_env("discrete"))
     (rollout,) = learn(model).rollouts
     rows = build(rollout.policy, model.get_env(), rollout.segments)
-    assert rows.actions.dtype == th.int64
-    assert rows.actions.shape == (len(rows),)
+    assert rows.rows.actions.dtype == th.int64
+    assert rows.rows.actions.shape == (len(rows),)
     expected = [
         action
         for segment, prefix in rollout.segments
         for action in [int(row[0]) for row in prefix] + discrete_expert(segment.observations[segment.fork_step :]).tolist()
     ]
-    assert rows.actions.tolist() == expected
+    assert rows.rows.actions.tolist() == expected

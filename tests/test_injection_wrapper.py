@@ -10,10 +10,11 @@ import torch as th
 from gymnasium import spaces
 
 from nlf_sb3 import FeedbackWrapper, TrajectoryInjection, TwinError
-from nlf_sb3.segments import ExpertSegment, discounted_returns
+from nlf_sb3.returns import discounted_returns
+from nlf_sb3.segments import ExpertSegment
 from nlf_sb3.teachers import CallableExpert, LQRExpert, PolicyExpert
 from nlf_sb3.wrappers import FixedStart
-from nlf_sb3.wrappers.injection import make_twin, same_observation
+from nlf_sb3.wrappers.twins import make_twin, same_observation
 
 
 def line(**kwargs):

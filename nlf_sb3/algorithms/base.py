@@ -2,21 +2,48 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch as th
 
+from nlf_sb3.algorithms.advantages import AdvantageScale
 from nlf_sb3.algorithms.imitation import ImitationTerm
-from nlf_sb3.algorithms.injection import AdvantageScale, InjectionTerm, build_injected_rows
+from nlf_sb3.algorithms.injection import InjectionTerm, build_injected_rows
 from nlf_sb3.algorithms.joint import attached_loss, gradient_norms
-from nlf_sb3.algorithms.labelling import LabelsRollouts
 from nlf_sb3.algorithms.rows import InjectedRows
+from nlf_sb3.algorithms.takeover import SettlesTakeovers, TakeoverWeights
+from nlf_sb3.buffers.minibatches import Minibatch
 from nlf_sb3.losses import policy_gradient_loss
 from nlf_sb3.schedules import as_schedule, check_alpha
 
 
-class FeedbackAlgorithm(LabelsRollouts):
+@dataclass
+class Update:
+    """
+    What a rollout's feedback adds to an update.
+
+    :param n_rows: N, rows of the rollout
+    :param alpha: Weight of the policy gradient: 1 where nothing is imitated
+    :param imitation: The imitation term, weighted 1 - alpha; None if nothing is imitated
+    :param injected: Rows of injected episodes; None if there are none
+    :param weights: Weights of the rollout's own rows; None if the agent acted in all of them
+    """
+
+    n_rows: int
+    alpha: float
+    imitation: ImitationTerm | None
+    injected: InjectedRows | None
+    weights: TakeoverWeights | None
+
+    def __bool__(self) -> bool:
+        return self.imitation is not None or self.injected is not None or self.weights is not None
+
+
+class FeedbackAlgorithm(SettlesTakeovers):
     """
     Mix into an on-policy algorithm of SB3, in front of it. Arguments that are not listed here are the original's.
 
@@ -50,58 +77,92 @@ class FeedbackAlgorithm(LabelsRollouts):
 
     def train(self) -> None:
         alpha = check_alpha(as_schedule(self.alpha)(self._current_progress_remaining))
-        evaluate_actions = self.policy.evaluate_actions
-        imitation = self._imitation_term(evaluate_actions)
+        weights = self._settle_takeovers()
+        imitation = self._imitation_term()
         injected = self._injected_rows()
         self._warn_of_broken_promise()
         self._record_feedback(alpha if imitation is not None else None)
         if alpha == 1.0:
             imitation = None  # labels were asked for and counted, and train nothing
-        scale = 1.0 if imitation is None else alpha
         n_rows = len(self.rollout_buffer.row_indices())
-        injection = None if injected is None else self._injection_term(injected, n_rows)
-        attached = None if self.injection == "separate" else injection
-        if imitation is None and attached is None:
-            super().train()
+        update = Update(n_rows, 1.0 if imitation is None else alpha, imitation, injected, weights)
+        if update:
+            self._update(update)
         else:
+            self._train_original()
 
-            def extra_loss(batch: np.ndarray) -> th.Tensor:
-                total = th.zeros((), device=self.device)
-                if imitation is not None:
-                    total = total + (1.0 - alpha) * imitation(batch)
-                if attached is not None:
-                    policy_loss, value_loss = attached(len(batch))
-                    total = total + scale * policy_loss + value_loss
-                return total * self._loss_scale(len(batch))
+    def _train_original(self) -> None:
+        """SB3's own ``train()``."""
+        super().train()
 
-            observer = self._gradient_observer(imitation)
-            with attached_loss(self.policy, self.rollout_buffer.take_last_batch, extra_loss, scale, observer):
-                super().train()
-            if imitation is not None:
-                self.logger.record("train/imitation_loss", float(np.mean(imitation.losses)))
+    def _update(self, update: Update) -> None:
+        """One ``train()`` of the original, with what the feedback adds."""
+        injection = None if update.injected is None else self._injection_term(update.injected, update.n_rows)
+        attached = None if self.injection == "separate" else injection
+        if update.imitation is None and attached is None and update.weights is None:
+            self._train_original()
+        else:
+            self._train_with(update, attached)
         if injection is not None and self.injection == "separate":
-            self._separate_update(injection, scale, n_rows)
+            self._separate_update(injection, update.alpha, update.n_rows)
+
+    def _train_with(self, update: Update, attached: InjectionTerm | None) -> None:
+        imitation = update.imitation
+
+        def extra_loss(batch: Minibatch) -> th.Tensor:
+            total = th.zeros((), device=self.device)
+            if imitation is not None:
+                total = total + (1.0 - update.alpha) * imitation(batch)
+            if attached is not None:
+                policy_loss, value_loss = attached(len(batch))
+                total = total + update.alpha * policy_loss + value_loss
+            return total * self._loss_scale(len(batch))
+
+        observer = self._gradient_observer(imitation)
+        takes_batch = self.rollout_buffer.take_last_batch
+        # Rows of takeovers are normalised already, by statistics that leave them out.
+        normalised = {"normalize_advantage": False} if update.weights is not None and self.injection != "plain" else {}
+        with (
+            self._temporarily(**normalised),
+            attached_loss(self.policy, takes_batch, extra_loss, update.alpha, observer, update.weights),
+        ):
+            self._train_original()
+        if imitation is not None:
+            self.logger.record("train/imitation_loss", float(np.mean(imitation.losses)))
+
+    @contextlib.contextmanager
+    def _temporarily(self, **settings: Any) -> Iterator[None]:
+        """While active, settings that the original has hold other values."""
+        before = {name: getattr(self, name) for name in settings if hasattr(self, name)}
+        for name in before:
+            setattr(self, name, settings[name])
+        try:
+            yield
+        finally:
+            for name, value in before.items():
+                setattr(self, name, value)
 
     def _injected_rows(self) -> InjectedRows | None:
         if not self.rollout_buffer.segments:
             return None
         assert self.env is not None
-        return build_injected_rows(
+        rows = build_injected_rows(
             self.policy,
             self.env,
             self.rollout_buffer.segments,
+            make_rows=self._policy_rows,
             gamma=self.gamma,
             agents_advantages=self._advantage_scale(),
             use_critic=self._uses_critic(),
             bootstrap_at_time_limit=self._bootstraps_at_time_limit(),
             bounded=self.injection == "bounded",
         )
+        self.logger.record("injection/advantage_mean", rows.advantages.mean().item())
+        return rows
 
     def _injection_term(self, rows: InjectedRows, n_rows: int) -> InjectionTerm:
-        self.logger.record("injection/advantage_mean", rows.advantages.mean().item())
         return InjectionTerm(
             rows,
-            self.policy.evaluate_actions,
             self._policy_losses,
             n_rows=n_rows,
             coef=self.injection_coef if self.injection == "bounded" else None,
@@ -151,7 +212,3 @@ class FeedbackAlgorithm(LabelsRollouts):
 
     def _bootstraps_at_time_limit(self) -> bool:
         return True
-
-    def _loss_scale(self, n_rows: int) -> float:
-        """1 where the algorithm's policy loss is a mean over a minibatch's rows, their number where it is a sum."""
-        return 1.0

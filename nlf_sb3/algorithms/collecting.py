@@ -16,7 +16,14 @@ from nlf_sb3.algorithms.statistics import FeedbackStatistics, expert_agreement
 from nlf_sb3.algorithms.vec_envs import check_vec_wrappers
 from nlf_sb3.buffers.labels import NO_LABEL, keep_feedback
 from nlf_sb3.errors import FeedbackError
-from nlf_sb3.feedback import EXPERT_SEGMENT_KEY, FEEDBACK_ERROR_KEY, FEEDBACK_KEY, Feedback
+from nlf_sb3.feedback import (
+    EXECUTED_ACTION_KEY,
+    EXECUTED_LOG_PROB_KEY,
+    EXPERT_SEGMENT_KEY,
+    FEEDBACK_ERROR_KEY,
+    FEEDBACK_KEY,
+    Feedback,
+)
 from nlf_sb3.seeding import derived_generator, derived_seed
 from nlf_sb3.segments import ExpertSegment, Observations
 from nlf_sb3.validation import check_actions
@@ -60,12 +67,23 @@ class CollectsFeedback(FeedbackSettings):
         assert self.env is not None
         if self.num_timesteps == 0:
             self.num_expert_queries = self.num_expert_steps = 0
-        if any(self.env.env_is_wrapped(TrajectoryInjection)):
-            check_vec_wrappers(self.env)
-            self.rollout_buffer.keep_episode_actions()
+        self._prepare_for_injection()
         self._promised_feedback = any(self.env.env_is_wrapped(FeedbackWrapper))
         self._raw_last_obs = self._original_observations()
         return result
+
+    def _prepare_for_injection(self) -> None:
+        assert self.env is not None
+        wrapped = [index for index, is_wrapped in enumerate(self.env.env_is_wrapped(TrajectoryInjection)) if is_wrapped]
+        modes = set(self.env.get_attr("injection_mode", indices=wrapped)) if wrapped else set()
+        if "fork" in modes:
+            check_vec_wrappers(self.env)
+            self.rollout_buffer.keep_episode_actions()
+        if "takeover" in modes and self.injection == "separate":
+            raise FeedbackError(
+                "injection='separate' gives forked episodes an update of their own; with mode='takeover' the expert's steps "
+                "are rows of the rollout. Use injection='bounded' or 'plain'."
+            )
 
     def _original_observations(self) -> Observations | None:
         """The last observations before VecNormalize changed them, if an expert needs them and it did."""
@@ -88,6 +106,8 @@ class CollectsFeedback(FeedbackSettings):
                 self._receive(env, info[FEEDBACK_KEY], self._stage_feedback)
             if EXPERT_SEGMENT_KEY in info:
                 self._receive(env, info[EXPERT_SEGMENT_KEY], self._stage_segment)
+            if EXECUTED_ACTION_KEY in info:
+                self._stage_executed(env, info)
 
     def _receive(self, env: int, value: Any, stage: Callable[[int, Any], None]) -> None:
         try:
@@ -118,15 +138,29 @@ class CollectsFeedback(FeedbackSettings):
             self._statistics.late += 1
         self._statistics.count(feedback)
 
+    def _stage_executed(self, env: int, info: dict[str, Any]) -> None:
+        try:
+            action = check_actions(np.asarray(info[EXECUTED_ACTION_KEY])[None], self.action_space, 1, "executed action")
+        except FeedbackError as error:  # on_error="skip" can't help: the row would pass for the agent's own
+            raise FeedbackError(f"environment {env}, step {self.num_timesteps}: {error}") from error
+        proposed = to_policy_actions(self.policy, action).cpu().numpy()[0]
+        self.rollout_buffer.add_executed(env, proposed, info.get(EXECUTED_LOG_PROB_KEY))
+        self.num_expert_steps += 1
+        self._statistics.count_executed()
+
     def _stage_segment(self, env: int, segment: Any) -> None:
         if not isinstance(segment, ExpertSegment):
             raise FeedbackError(f"info[{EXPERT_SEGMENT_KEY!r}] is {type(segment).__name__}, expected nlf_sb3.ExpertSegment.")
         check_actions(segment.actions, self.action_space, len(segment), "expert segment")
+        self._check_segment(segment)
         if not self.rollout_buffer.add_segment(env, segment, self._prefix_as_executed):
             self._statistics.dropped_segments += 1
             return
         self.num_expert_steps += len(segment) - segment.fork_step
         self._statistics.count_segment(segment)
+
+    def _check_segment(self, segment: ExpertSegment) -> None:
+        """Raise on what this algorithm can't train on."""
 
     def _prefix_as_executed(self, actions: np.ndarray) -> np.ndarray:
         """Proposed actions, ``[n, action_dim]``, as the environment got them: rescaled or clipped."""
@@ -159,6 +193,6 @@ class CollectsFeedback(FeedbackSettings):
             taken = buffer.take_rows(buffer.actions, rows)
             labels = to_policy_actions(self.policy, buffer.take_rows(buffer.label_actions, rows)).cpu().numpy()
             self.logger.record("feedback/expert_agreement", expert_agreement(taken, labels, self.action_space))
-        if buffer.segments:
+        if buffer.segments or buffer.executed.any():
             self.logger.record("injection/expert_steps", self.num_expert_steps)
         self._statistics.record(self.logger)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,12 +10,11 @@ from gymnasium import spaces
 from stable_baselines3.common.distributions import Distribution
 from stable_baselines3.common.policies import ActorCriticPolicy
 
-from nlf_sb3.algorithms.rows import DemonstrationRows, RowShare, index_observations
+from nlf_sb3.algorithms.rows import DemonstrationRows, RowShare
 from nlf_sb3.buffers.labels import MODE, NO_LABEL, FeedbackBufferMixin
-from nlf_sb3.distributions import kl_divergence, log_prob_of_mode, select_rows
+from nlf_sb3.buffers.minibatches import Minibatch
+from nlf_sb3.distributions import kl_divergence, log_prob_of_labels, select_rows
 from nlf_sb3.losses import minibatch_imitation_loss
-
-EvaluateActions = Callable[..., tuple[th.Tensor, th.Tensor, "th.Tensor | None"]]
 
 
 class ImitationTerm:
@@ -27,7 +25,6 @@ class ImitationTerm:
     the expert's distribution is given.
 
     :param policy: The policy in training
-    :param evaluate_actions: Its forward pass, for rows that are not in the minibatch
     :param buffer: The rollout
     :param expert_distribution: The expert's distribution on all N rows of the rollout, in the order of
         ``buffer.row_indices()``; None for labels alone
@@ -39,7 +36,6 @@ class ImitationTerm:
     def __init__(
         self,
         policy: ActorCriticPolicy,
-        evaluate_actions: EvaluateActions,
         buffer: FeedbackBufferMixin,
         *,
         expert_distribution: Distribution | None,
@@ -48,10 +44,9 @@ class ImitationTerm:
         rng: np.random.Generator,
     ) -> None:
         self._policy = policy
-        self._evaluate_actions = evaluate_actions
         self._buffer = buffer
         self._expert_distribution = expert_distribution
-        self._demonstrations = demonstrations
+        self.demonstrations = demonstrations
         self._mode_trains_std = mode_trains_std
         rows = buffer.row_indices()
         self.n_rows = len(rows)
@@ -62,13 +57,13 @@ class ImitationTerm:
             self._position[rows] = np.arange(self.n_rows)
         if demonstrations is not None:
             self.n_labelled += len(demonstrations)
-            self._share = RowShare(len(demonstrations), self.n_rows, rng)
+            self._share = RowShare(demonstrations.rows, self.n_rows, rng)
         self.losses: list[float] = []
         self.last_loss: th.Tensor | None = None
 
-    def __call__(self, batch: np.ndarray) -> th.Tensor:
+    def __call__(self, batch: Minibatch) -> th.Tensor:
         """
-        :param batch: Flat indices of the minibatch whose forward pass the policy has just made, ``[B]``
+        :param batch: The minibatch whose forward pass the policy has just made, B rows
         :return: Its estimate of L_IL, scalar
         """
         # The labels come first: demonstrations refill the policy's one distribution object.
@@ -82,44 +77,45 @@ class ImitationTerm:
         self.losses.append(loss.item())
         return loss
 
-    def _labelled_rows(self, batch: np.ndarray) -> list[tuple[th.Tensor, th.Tensor]]:
-        kinds = self._buffer.take_rows(self._buffer.label_kinds, batch)
+    def _labelled_rows(self, batch: Minibatch) -> list[tuple[th.Tensor, th.Tensor]]:
+        kinds = self._buffer.take_rows(self._buffer.label_kinds, batch.rows)
         distribution = self._policy.action_dist
+        if batch.positions is not None:
+            distribution = select_rows(distribution, batch.positions)
         own = np.flatnonzero(kinds)
         parts = []
         if len(own):
-            labels = self._buffer.take_rows(self._buffer.label_actions, batch[own])
+            labels = self._buffer.take_rows(self._buffer.label_actions, batch.rows[own])
             divergences = self._negative_log_prob(
                 _rows_of(distribution, own, len(batch)),
                 to_policy_actions(self._policy, labels),
                 th.as_tensor(kinds[own] == MODE, device=self._policy.device),
             )
-            weights = self._buffer.take_rows(self._buffer.label_weights, batch[own])
+            weights = self._buffer.take_rows(self._buffer.label_weights, batch.rows[own])
             parts.append((divergences, th.as_tensor(weights, device=self._policy.device)))
         if self._expert_distribution is not None and len(own) < len(batch):
             others = np.flatnonzero(kinds == NO_LABEL)
-            expert = select_rows(self._expert_distribution, self._position[batch[others]], self._policy.device)
+            expert = select_rows(self._expert_distribution, self._position[batch.rows[others]], self._policy.device)
             divergences = kl_divergence(expert, _rows_of(distribution, others, len(batch)))
             parts.append((divergences, th.ones_like(divergences)))
         return parts
 
     def _demonstration_rows(self, n_batch_rows: int) -> list[tuple[th.Tensor, th.Tensor]]:
-        demonstrations = self._demonstrations
+        demonstrations = self.demonstrations
         if demonstrations is None:
             return []
-        rows = self._share.next(n_batch_rows)
-        if not len(rows):
+        chosen = self._share.next(n_batch_rows)
+        if not len(chosen):
             return []
-        actions = demonstrations.actions[rows]
-        self._evaluate_actions(index_observations(demonstrations.observations, rows), actions)
-        is_mode = th.full((len(rows),), demonstrations.is_mode, device=self._policy.device)
-        return [(self._negative_log_prob(self._policy.action_dist, actions, is_mode), demonstrations.weights[rows])]
+        evaluation = demonstrations.rows.evaluate(chosen)
+        is_mode = th.full((len(chosen),), demonstrations.is_mode, device=self._policy.device)
+        divergences = self._negative_log_prob(evaluation.distribution, demonstrations.rows.actions[chosen], is_mode)
+        return [(divergences, demonstrations.weights[chosen])]
 
     def _negative_log_prob(self, distribution: Distribution, actions: th.Tensor, is_mode: th.Tensor) -> th.Tensor:
-        if self._mode_trains_std or not is_mode.any():
+        if self._mode_trains_std:
             return -distribution.log_prob(actions)
-        of_mode = log_prob_of_mode(distribution, actions)
-        return -of_mode if is_mode.all() else -th.where(is_mode, of_mode, distribution.log_prob(actions))
+        return -log_prob_of_labels(distribution, actions, is_mode)
 
 
 def to_policy_actions(policy: ActorCriticPolicy, actions: np.ndarray) -> th.Tensor:

@@ -10,34 +10,21 @@ import torch as th
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.vec_env import VecEnv
 
-from nlf_sb3.algorithms.imitation import EvaluateActions, raw_policy_actions, to_policy_actions
-from nlf_sb3.algorithms.rows import InjectedRows, RowShare, index_observations
-from nlf_sb3.algorithms.vec_envs import to_policy_observations, to_policy_rewards
+from nlf_sb3.algorithms.advantages import AdvantageScale, shaping_weights
+from nlf_sb3.algorithms.imitation import raw_policy_actions, to_policy_actions
+from nlf_sb3.algorithms.rows import InjectedRows, PolicyRows, RowShare
+from nlf_sb3.algorithms.vec_envs import episode_to_policy_observations, to_policy_rewards
 from nlf_sb3.distributions import log_relative_density
 from nlf_sb3.errors import FeedbackError
-from nlf_sb3.losses import policy_shaping_weight
-from nlf_sb3.segments import ExpertSegment, discounted_returns
-
-MAX_SCALED_ADVANTAGE = 5.0
-"""How far an injected row's advantage may lie from the agent's mean, in its standard deviations, if ``"bounded"``."""
+from nlf_sb3.returns import discounted_returns
+from nlf_sb3.segments import ExpertSegment, append_row
 
 PolicyLosses = Callable[[th.Tensor, th.Tensor, th.Tensor], th.Tensor]
 """Maps log-probabilities, old log-probabilities and advantages, each ``[k]``, to losses ``[k]``."""
-
-
-class AdvantageScale(NamedTuple):
-    """
-    Mean and standard deviation of the agent's advantages in a rollout, and whether it normalises by them.
-    """
-
-    mean: float
-    std: float
-    normalises: bool
-
-    @property
-    def safe_std(self) -> float:
-        """The standard deviation, or 1 where there is none: a rollout without any reward has no scale to share."""
-        return self.std if self.std > 1e-6 else 1.0
+MakeRows = Callable[[Any, th.Tensor, np.ndarray, "np.ndarray | None"], PolicyRows]
+"""Maps observations and actions in the policy's scale, episode starts and action masks (or None) to rows."""
+Prefix = list[np.ndarray]
+"""The shared steps' actions, as the policy proposed them."""
 
 
 class _Bootstrap(NamedTuple):
@@ -48,8 +35,9 @@ class _Bootstrap(NamedTuple):
 def build_injected_rows(
     policy: ActorCriticPolicy,
     env: VecEnv,
-    segments: list[tuple[ExpertSegment, list[np.ndarray]]],
+    segments: list[tuple[ExpertSegment, Prefix]],
     *,
+    make_rows: MakeRows,
     gamma: float,
     agents_advantages: AdvantageScale,
     use_critic: bool,
@@ -61,14 +49,13 @@ def build_injected_rows(
 
     Returns-to-go start from 0 where the episode terminated and from V(s_T) where it was truncated or
     cut. Advantages are G - V(s), mapped as the agent's own are. With ``bounded``, an
-    advantage is at most :data:`MAX_SCALED_ADVANTAGE` of the agent's standard deviations from its mean, and the expert's
-    rows that did badly count by
-    :func:`~nlf_sb3.losses.policy_shaping_weight`: the gradient of log pi grows without end as pi
-    vanishes, and PPO's clip doesn't hold it where the advantage is negative.
+    advantage is at most :data:`~nlf_sb3.algorithms.advantages.MAX_SCALED_ADVANTAGE` of the agent's standard deviations
+    from its mean, and the expert's rows that did badly count by :func:`~nlf_sb3.algorithms.advantages.shaping_weights`.
 
     :param policy: The policy, unchanged since the rollout began
     :param env: The learner's environment; its normalisation statistics are applied and left alone
-    :param segments: Injected episodes, each with the prefix's actions as the policy proposed them
+    :param segments: Injected episodes, each with its prefix
+    :param make_rows: Makes rows for the policy
     :param gamma: Discount factor
     :param agents_advantages: The scale of the agent's own advantages
     :param use_critic: Whether V is subtracted, and bootstraps; without it, it counts as 0
@@ -76,24 +63,36 @@ def build_injected_rows(
     :param bounded: See above
     :return: Rows of all episodes, one after another
     """
-    parts = [_policy_scale(policy, env, segment, prefix) for segment, prefix in segments]
-    observations = _concatenate([observation for observation, _ in parts])
-    actions = th.cat([action for _, action in parts])
+    episodes = [segment for segment, _ in segments]
     policy.set_training_mode(False)
+    # With the last observation, since stacked frames reach back into the episode.
+    observed = [
+        episode_to_policy_observations(env, append_row(segment.observations, segment.last_observation)) for segment in episodes
+    ]
+    rows = make_rows(
+        policy.obs_to_tensor(_concatenate([_rows(observations, slice(-1)) for observations in observed]))[0],
+        th.cat([_policy_actions(policy, segment, prefix) for segment, prefix in segments]),
+        np.concatenate([np.arange(len(segment)) == 0 for segment in episodes]),
+        _action_masks(episodes),
+    )
     with th.no_grad():
-        obs_tensor, _ = policy.obs_to_tensor(observations)  # type: ignore[arg-type]
-        values, log_prob, _ = policy.evaluate_actions(obs_tensor, actions)
-        relative = log_relative_density(policy.action_dist, log_prob) if bounded else None
+        values, log_prob, distribution = rows.evaluate_all()
+        relative = log_relative_density(distribution, log_prob) if bounded else None
     bootstrap = _Bootstrap(use_critic, bootstrap_at_time_limit)
-    returns = np.concatenate([_returns(policy, env, segment, gamma, bootstrap) for segment, _ in segments])
-    return_tensor = th.as_tensor(returns, dtype=th.float32, device=policy.device)
-    advantages = return_tensor - values.flatten() if use_critic else return_tensor.clone()
-    advantages = _on_agents_scale(advantages, agents_advantages, bounded)
-    weights = th.ones_like(advantages)
-    if relative is not None:
-        is_expert = th.cat([th.arange(len(segment)) >= segment.fork_step for segment, _ in segments]).to(policy.device)
-        weights = th.where((advantages < 0) & is_expert, policy_shaping_weight(relative), weights)
-    return InjectedRows(obs_tensor, actions, log_prob, advantages, return_tensor, weights)
+    last_rows = np.cumsum([len(segment) for segment in episodes]) - 1
+    returns = []
+    for segment, observations, last_row in zip(episodes, observed, last_rows, strict=True):
+        last_value = 0.0
+        if _goes_on(segment, bootstrap):
+            last, _ = policy.obs_to_tensor(_rows(observations, slice(-1, None)))
+            last_value = rows.value_after(int(last_row), last)
+        returns.append(discounted_returns(to_policy_rewards(env, segment.rewards), gamma, last_value))
+    return_tensor = th.as_tensor(np.concatenate(returns), dtype=th.float32, device=policy.device)
+    advantages = return_tensor - values if use_critic else return_tensor.clone()
+    is_expert = th.cat([th.arange(len(segment)) >= segment.fork_step for segment in episodes]).to(policy.device)
+    advantages = agents_advantages.as_used(agents_advantages.bounded(advantages) if bounded else advantages)
+    weights = th.ones_like(advantages) if relative is None else shaping_weights(advantages, relative, is_expert)
+    return InjectedRows(rows, log_prob, advantages, return_tensor, weights)
 
 
 class InjectionTerm:
@@ -101,7 +100,6 @@ class InjectionTerm:
     What a minibatch adds for its share of a rollout's injected rows.
 
     :param rows: All injected rows
-    :param evaluate_actions: The policy's forward pass
     :param policy_losses: The algorithm's own policy loss, row by row
     :param n_rows: N, rows of the rollout
     :param coef: Weight of the mean over all injected rows; None counts each of them as one of the agent's N
@@ -112,7 +110,6 @@ class InjectionTerm:
     def __init__(
         self,
         rows: InjectedRows,
-        evaluate_actions: EvaluateActions,
         policy_losses: PolicyLosses,
         *,
         n_rows: int,
@@ -121,9 +118,8 @@ class InjectionTerm:
         rng: np.random.Generator,
     ) -> None:
         self._rows = rows
-        self._evaluate_actions = evaluate_actions
         self._policy_losses = policy_losses
-        self._share = RowShare(len(rows), n_rows, rng)
+        self._share = RowShare(rows.rows, n_rows, rng)
         self._n_rows = n_rows
         self._row_weight = 1.0 / n_rows if coef is None else coef / len(rows)
         self._vf_coef = vf_coef
@@ -140,41 +136,34 @@ class InjectionTerm:
         :param row_weight: Weight of each row
         :return: The policy loss and value loss of all injected rows, scalars
         """
-        return self._loss_of(th.arange(len(self._rows)), row_weight)
+        return self._loss_of(np.arange(len(self._rows)), row_weight)
 
-    def _loss_of(self, chosen: th.Tensor, row_weight: float) -> tuple[th.Tensor, th.Tensor]:
+    def _loss_of(self, chosen: np.ndarray, row_weight: float) -> tuple[th.Tensor, th.Tensor]:
         rows = self._rows
         if not len(chosen):  # more minibatches than rows
             nothing = rows.advantages.new_zeros(())
             return nothing, nothing
-        values, log_prob, _ = self._evaluate_actions(index_observations(rows.observations, chosen), rows.actions[chosen])
+        values, log_prob, _ = rows.rows.evaluate(chosen)
         losses = self._policy_losses(log_prob, rows.old_log_prob[chosen], rows.advantages[chosen])
         policy_loss = (rows.weights[chosen] * losses).sum() * row_weight
-        value_loss = ((values.flatten() - rows.returns[chosen]) ** 2).sum() * row_weight * self._vf_coef
+        value_loss = ((values - rows.returns[chosen]) ** 2).sum() * row_weight * self._vf_coef
         return policy_loss, value_loss
 
 
-def _policy_scale(
-    policy: ActorCriticPolicy, env: VecEnv, segment: ExpertSegment, prefix: list[np.ndarray]
-) -> tuple[Any, th.Tensor]:
-    """One episode's observations and actions as the policy gets and proposes them."""
+def _policy_actions(policy: ActorCriticPolicy, segment: ExpertSegment, prefix: Prefix) -> th.Tensor:
+    """One episode's actions as the policy proposes them."""
     expert_actions = to_policy_actions(policy, segment.actions[segment.fork_step :])
     # The environment saw the prefix clipped; the log-probability belongs to what the policy proposed.
-    actions = [raw_policy_actions(policy, np.stack(prefix))] if prefix else []
-    return to_policy_observations(env, segment.observations), th.cat([*actions, expert_actions])
+    return th.cat([raw_policy_actions(policy, np.stack(prefix)), expert_actions]) if prefix else expert_actions
 
 
-def _on_agents_scale(advantages: th.Tensor, scale: AdvantageScale, bounded: bool) -> th.Tensor:
-    """Map advantages as the agent's own were; with ``bounded``, keep them near the agent's mean."""
-    if bounded:
-        reach = MAX_SCALED_ADVANTAGE * scale.safe_std
-        advantages = advantages.clamp(scale.mean - reach, scale.mean + reach)
-    return (advantages - scale.mean) / (scale.safe_std + 1e-8) if scale.normalises else advantages
+def _action_masks(segments: list[ExpertSegment]) -> np.ndarray | None:
+    masks = [segment.action_masks for segment in segments if segment.action_masks is not None]
+    return np.concatenate(masks) if len(masks) == len(segments) else None
 
 
-def _returns(
-    policy: ActorCriticPolicy, env: VecEnv, segment: ExpertSegment, gamma: float, bootstrap: _Bootstrap
-) -> np.ndarray:
+def _goes_on(segment: ExpertSegment, bootstrap: _Bootstrap) -> bool:
+    """Whether the return after the last step is V's to say."""
     is_cut = not (segment.terminated or segment.truncated)
     if is_cut and not bootstrap.has_critic:
         raise FeedbackError(
@@ -182,17 +171,13 @@ def _returns(
             "Pass baseline=True, or leave max_segment_steps away."
         )
     at_time_limit = segment.truncated and not segment.terminated
-    goes_on = is_cut or (at_time_limit and bootstrap.has_critic and bootstrap.at_time_limit)
-    last_value = _last_value(policy, env, segment) if goes_on else 0.0
-    return discounted_returns(to_policy_rewards(env, segment.rewards), gamma, last_value)
+    return is_cut or (at_time_limit and bootstrap.has_critic and bootstrap.at_time_limit)
 
 
-def _last_value(policy: ActorCriticPolicy, env: VecEnv, segment: ExpertSegment) -> float:
-    last = segment.last_observation
-    batch = {key: value[None] for key, value in last.items()} if isinstance(last, dict) else last[None]
-    with th.no_grad():
-        tensor, _ = policy.obs_to_tensor(to_policy_observations(env, batch))  # type: ignore[arg-type]
-        return float(policy.predict_values(tensor))
+def _rows(observations: Any, chosen: slice) -> Any:
+    if isinstance(observations, dict):
+        return {key: value[chosen] for key, value in observations.items()}
+    return observations[chosen]
 
 
 def _concatenate(observations: list[Any]) -> Any:

@@ -6,25 +6,29 @@ import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import numpy as np
 import torch as th
 from stable_baselines3.common.policies import ActorCriticPolicy
 
-ExtraLoss = Callable[[np.ndarray], th.Tensor]
-"""Maps a minibatch's flat indices to a scalar loss, evaluated right after the policy's forward pass on it."""
+from nlf_sb3.buffers.minibatches import Minibatch
+
+ExtraLoss = Callable[[Minibatch], th.Tensor]
+"""Maps a minibatch to a scalar loss, evaluated right after the policy's forward pass on it."""
 GradientObserver = Callable[[th.Tensor, th.Tensor], None]
 """Receives log-probabilities and d(policy loss)/d(log-probabilities), before the extra loss joins in."""
+RowWeights = Callable[[Minibatch], tuple[th.Tensor, th.Tensor]]
+"""Maps a minibatch to factors of each row's policy loss and value loss, ``[B]`` each."""
 
 
 class _ScaleAndAttach(th.autograd.Function):
     """
-    Identity on log-probabilities. Backward, it scales their gradient and starts the extra loss's own.
+    Identity on log-probabilities. Backward, it scales their gradient, as a whole or row by row, and starts the extra
+    loss's own.
 
     One backward pass, one clipping and one optimiser step then serve the sum of both losses.
     """
 
     @staticmethod
-    def forward(ctx: Any, log_prob: th.Tensor, extra: th.Tensor, scale: float, observer: Any) -> th.Tensor:
+    def forward(ctx: Any, log_prob: th.Tensor, extra: th.Tensor, scale: float | th.Tensor, observer: Any) -> th.Tensor:
         ctx.scale, ctx.observer = scale, observer
         return log_prob.view_as(log_prob)
 
@@ -38,10 +42,11 @@ class _ScaleAndAttach(th.autograd.Function):
 @contextlib.contextmanager
 def attached_loss(
     policy: ActorCriticPolicy,
-    take_batch: Callable[[], np.ndarray],
+    take_batch: Callable[[], Minibatch],
     extra_loss: ExtraLoss,
     scale: float,
     observer: GradientObserver | None = None,
+    row_weights: RowWeights | None = None,
 ) -> Iterator[None]:
     """
     While active, every gradient step that goes through ``policy.evaluate_actions`` minimises
@@ -51,10 +56,11 @@ def attached_loss(
     instance for the time being. What ``train()`` logs as its loss doesn't contain the extra one.
 
     :param policy: The policy in training
-    :param take_batch: Returns the flat indices of the minibatch being evaluated
+    :param take_batch: Returns the minibatch being evaluated
     :param extra_loss: The loss to add for a minibatch
     :param scale: Factor of the policy loss's gradient
     :param observer: Sees the policy loss's gradient on the first minibatch
+    :param row_weights: Factors of the policy loss's and value loss's gradients, row by row
     :raises RuntimeError: On leaving, if ``evaluate_actions`` was never called: nothing was attached
     """
     evaluate_actions = policy.evaluate_actions
@@ -64,7 +70,9 @@ def attached_loss(
     def evaluate_and_attach(*args: Any, **kwargs: Any) -> tuple[th.Tensor, th.Tensor, th.Tensor | None]:
         nonlocal calls
         values, log_prob, entropy = evaluate_actions(*args, **kwargs)
-        extra = extra_loss(take_batch())
+        batch = take_batch()
+        extra = extra_loss(batch)
+        log_prob_scale: float | th.Tensor = scale
         hook = None
         if observer is not None and calls == 0:
             inner = log_prob
@@ -74,8 +82,14 @@ def attached_loss(
 
         if entropy is None:
             entropy = -log_prob  # SB3's own estimate, taken before alpha scales the log-probabilities
+        if row_weights is not None:
+            policy_weights, value_weights = (_at_positions(weights, batch, len(log_prob)) for weights in row_weights(batch))
+            log_prob_scale = scale * policy_weights
+            values = _ScaleAndAttach.apply(  # type: ignore[no-untyped-call]
+                values, values.new_zeros(()), value_weights.reshape(values.shape), None
+            )
         calls += 1
-        return values, _ScaleAndAttach.apply(log_prob, extra, scale, hook), entropy  # type: ignore[no-untyped-call]
+        return values, _ScaleAndAttach.apply(log_prob, extra, log_prob_scale, hook), entropy  # type: ignore[no-untyped-call]
 
     policy.evaluate_actions = evaluate_and_attach  # type: ignore[method-assign, assignment]
     try:
@@ -89,6 +103,15 @@ def attached_loss(
             "train() never called policy.evaluate_actions, so that imitation and injection would be ignored. Is this "
             "version of Stable-Baselines3 newer than the ones that nlf_sb3 was tested with?"
         )
+
+
+def _at_positions(weights: th.Tensor, batch: Minibatch, n_outputs: int) -> th.Tensor:
+    """Weights of a minibatch's rows, ``[B]``, where the policy's output has them; padding doesn't train anyhow."""
+    if batch.positions is None:
+        return weights
+    padded = weights.new_ones(n_outputs)
+    padded[batch.positions] = weights
+    return padded
 
 
 def gradient_norms(

@@ -11,10 +11,12 @@ from stable_baselines3.common.distributions import Distribution
 
 from nlf_sb3.algorithms.collecting import CollectsFeedback
 from nlf_sb3.algorithms.imitation import ImitationTerm, to_policy_actions
-from nlf_sb3.algorithms.rows import DemonstrationRows
+from nlf_sb3.algorithms.rows import DemonstrationRows, PolicyRows
 from nlf_sb3.algorithms.vec_envs import as_environment_gave_them, to_policy_observations
 from nlf_sb3.buffers.labels import MODE, NO_LABEL, SAMPLE
+from nlf_sb3.distributions import masked
 from nlf_sb3.errors import FeedbackError
+from nlf_sb3.masks import check_allowed
 from nlf_sb3.segments import Observations
 from nlf_sb3.teachers.experts import CallableExpert
 from nlf_sb3.validation import check_actions
@@ -23,9 +25,10 @@ from nlf_sb3.validation import check_actions
 class LabelsRollouts(CollectsFeedback):
     """Turns a rollout's labels, the expert's answers and demonstrations into one imitation term."""
 
-    def _imitation_term(self, evaluate_actions: Any) -> ImitationTerm | None:
+    def _imitation_term(self) -> ImitationTerm | None:
         """Ask the expert for the rollout's labels; the term of all labelled rows, or None if there are none."""
         distribution = None
+        self._check_labels()
         if self.expert is not None:
             if self.imitation == "kl":
                 distribution = self._ask(self._expert_distribution)
@@ -33,7 +36,6 @@ class LabelsRollouts(CollectsFeedback):
                 self._ask(self._label_rollout)
         term = ImitationTerm(
             self.policy,
-            evaluate_actions,
             self.rollout_buffer,
             expert_distribution=distribution,
             demonstrations=self._demonstration_rows(),
@@ -41,6 +43,27 @@ class LabelsRollouts(CollectsFeedback):
             rng=self._feedback_rng,
         )
         return term if term.n_labelled else None
+
+    def _check_labels(self) -> None:
+        """Raise on labels of the rollout that this algorithm can't train on, or pass over them."""
+
+    def _rollout_masks(self, rows: np.ndarray) -> np.ndarray | None:
+        """Action masks of rows of the rollout, ``[n, n_choices]``, for an algorithm that has them."""
+        return None
+
+    def _policy_rows(
+        self, observations: Any, actions: th.Tensor, starts: np.ndarray | None, masks: np.ndarray | None
+    ) -> PolicyRows:
+        """
+        Rows that are not the rollout's own, for this algorithm's policy.
+
+        :param observations: In the policy's scale, ``[K, *obs_shape]`` or a dict of such
+        :param actions: In the policy's scale, ``[K, action_dim]``, or ``[K]`` of integers
+        :param starts: Whether a row is its episode's first, ``[K]``; None if the rows have no order
+        :param masks: Action masks, ``[K, n_choices]``, or None
+        :return: The rows
+        """
+        return PolicyRows(self.policy, observations, actions)
 
     def _ask(self, question: Callable[[], Any]) -> Any:
         """Ask the expert; what it raises becomes a FeedbackError, or is counted and passed over."""
@@ -69,7 +92,8 @@ class LabelsRollouts(CollectsFeedback):
         if distribution is None:
             raise FeedbackError("imitation='kl' needs its distribution, and it has none. Use imitation='nll'.")
         self.num_expert_queries += len(rows)
-        return distribution
+        masks = self._rollout_masks(rows)
+        return distribution if masks is None else masked(distribution, masks)
 
     def _label_rollout(self) -> None:
         """Fill the rollout's rows that have no label with the expert's, in one call."""
@@ -80,12 +104,15 @@ class LabelsRollouts(CollectsFeedback):
         if not len(rows):
             return
         steps, envs = rows % buffer.buffer_size, rows // buffer.buffer_size
-        actions = check_actions(
-            self.expert.act(self._expert_observations(rows)),
-            self.action_space,
-            len(rows),
-            row_name=lambda row: f"the action for environment {envs[row]}, rollout step {steps[row]},",
-        )
+
+        def row_name(row: int) -> str:
+            return f"the action for environment {envs[row]}, rollout step {steps[row]},"
+
+        observations, masks = self._expert_observations(rows), self._rollout_masks(rows)
+        answer = self.expert.act(observations) if masks is None else self.expert.act_within(observations, masks)
+        actions = check_actions(answer, self.action_space, len(rows), row_name=row_name)
+        if masks is not None:
+            check_allowed(actions, masks, self.action_space, row_name=row_name)
         buffer.label_actions[steps, envs] = actions
         buffer.label_kinds[steps, envs] = SAMPLE if self.expert.label == "sample" else MODE
         buffer.label_weights[steps, envs] = 1.0
@@ -102,10 +129,11 @@ class LabelsRollouts(CollectsFeedback):
         picked = {k: v[chosen] for k, v in observations.items()} if isinstance(observations, dict) else observations[chosen]
         tensor, _ = self.policy.obs_to_tensor(to_policy_observations(self.env, picked))  # type: ignore[arg-type]
         actions = check_actions(demonstrations.actions[chosen], self.action_space, n_rows, "demonstrations")
+        masks = getattr(demonstrations, "action_masks", None)
+        masks = None if masks is None else masks[chosen]
         assert demonstrations.weights is not None
         return DemonstrationRows(
-            observations=tensor,
-            actions=to_policy_actions(self.policy, actions),
+            rows=self._policy_rows(tensor, to_policy_actions(self.policy, actions), None, masks),
             weights=th.as_tensor(demonstrations.weights[chosen], dtype=th.float32, device=self.device),
             is_mode=demonstrations.label == "mode",
         )

@@ -238,17 +238,19 @@ class PlainREINFORCE(OnPolicyAlgorithm):
                     rewards[index] += self.gamma * self.policy.predict_values(last_obs).item()
 
     def _compute_advantages(self, buffer: EpisodeBuffer) -> None:
-        buffer.compute_episode_returns()
         rows = buffer.row_indices()
         steps, envs = rows % buffer.buffer_size, rows // buffer.buffer_size
+        if self.baseline and self._actor is not None:
+            observations, _ = self.policy.obs_to_tensor(buffer.take_rows(buffer.observations, rows))
+            with th.no_grad():
+                buffer.values[steps, envs] = self.policy.predict_values(observations).cpu().numpy().flatten()
+        buffer.compute_episode_returns(bootstrap_at_takeover=self.baseline)
         advantages = buffer.returns[steps, envs]
         if self.baseline:
-            if self._actor is not None:
-                observations, _ = self.policy.obs_to_tensor(buffer.take_rows(buffer.observations, rows))
-                with th.no_grad():
-                    buffer.values[steps, envs] = self.policy.predict_values(observations).cpu().numpy().flatten()
             advantages = advantages - buffer.values[steps, envs]
-        self._statistics_of_returns = float(advantages.mean()), float(advantages.std())
+        is_own = ~buffer.executed[steps, envs]
+        own = advantages[is_own] if is_own.any() else advantages
+        self._statistics_of_returns = float(own.mean()), float(own.std())
         if self.normalize_returns:
             mean, std = self._statistics_of_returns
             advantages = (advantages - mean) / (std + 1e-8)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from nlf_sb3.algorithms.advantages import AdvantageScale
 from nlf_sb3.algorithms.base import FeedbackAlgorithm
-from nlf_sb3.algorithms.injection import AdvantageScale
 from nlf_sb3.algorithms.plain_reinforce import PlainREINFORCE
 
 
@@ -27,3 +27,6 @@ class REINFORCE(FeedbackAlgorithm, PlainREINFORCE):
 
     def _loss_scale(self, n_rows: int) -> float:
         return float(n_rows) if self.loss_reduction == "sum" else 1.0
+
+    def _end_advantages_at_takeovers(self) -> None:
+        """Returns end there already, where there is a baseline."""

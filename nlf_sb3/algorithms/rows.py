@@ -1,89 +1,152 @@
-"""Rows that train beside the rollout's own: demonstrations and injected episodes."""
+"""Rows that train beside the rollout's own, as the policy's forward pass takes them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch as th
+from stable_baselines3.common.distributions import Distribution
+
+
+class Evaluation(NamedTuple):
+    """
+    What a policy says of k rows.
+
+    :param values: V(s), ``[k]``
+    :param log_prob: log pi(a | s), ``[k]``
+    :param distribution: pi(. | s), k rows. The policy refills it at its next forward pass.
+    """
+
+    values: th.Tensor
+    log_prob: th.Tensor
+    distribution: Distribution
+
+
+class PolicyRows:
+    """
+    K rows (s, a) as tensors in the policy's scale, to be evaluated in whole or in part.
+
+    :param policy: The policy
+    :param observations: ``[K, *obs_shape]`` or a dict of such
+    :param actions: ``[K, action_dim]``, or ``[K]`` of integers for Discrete spaces
+    :param action_masks: ``[K, n_choices]`` for a policy that takes masks, if there are any
+    """
+
+    def __init__(self, policy: Any, observations: Any, actions: th.Tensor, action_masks: np.ndarray | None = None) -> None:
+        self.observations = observations
+        self.actions = actions
+        self.action_masks = action_masks
+        self._policy = policy
+        self._evaluate_actions = policy.evaluate_actions  # train() may be watching the policy's own later
+
+    def __len__(self) -> int:
+        return len(self.actions)
+
+    def order(self, rng: np.random.Generator) -> np.ndarray:
+        """
+        :param rng: Shuffles
+        :return: All rows in an order in which neighbours may be evaluated together, ``[K]``
+        """
+        return rng.permutation(len(self))
+
+    def evaluate(self, chosen: np.ndarray) -> Evaluation:
+        """
+        :param chosen: Indices of rows, neighbours in :meth:`order`, ``[k]``
+        :return: What the policy says of them
+        """
+        masks = {} if self.action_masks is None else {"action_masks": self.action_masks[chosen]}
+        values, log_prob, _ = self._evaluate_actions(
+            index_observations(self.observations, chosen), self.actions[chosen], **masks
+        )
+        return Evaluation(values.flatten(), log_prob, self._policy.action_dist)
+
+    def evaluate_all(self) -> Evaluation:
+        """What the policy says of all rows."""
+        return self.evaluate(np.arange(len(self)))
+
+    def value_after(self, row: int, observations: Any) -> float:
+        """
+        :param row: Index of a row
+        :param observations: What was observed after it, in the policy's scale, ``[1, *obs_shape]`` or a dict of such
+        :return: V of that state
+        """
+        with th.no_grad():
+            return float(self._policy.predict_values(observations))
 
 
 @dataclass
 class DemonstrationRows:
     """
-    Demonstrations as tensors in the policy's scale.
+    Demonstrations for one rollout.
 
-    :param observations: ``[K, *obs_shape]`` or a dict of such
-    :param actions: ``[K, *action_shape]``
+    :param rows: The K rows
     :param weights: ``[K]``
     :param is_mode: Whether the actions are the expert's mode
     """
 
-    observations: Any
-    actions: th.Tensor
+    rows: PolicyRows
     weights: th.Tensor
     is_mode: bool
 
     def __len__(self) -> int:
-        return len(self.actions)
+        return len(self.rows)
 
 
 @dataclass
 class InjectedRows:
     """
-    All steps of a rollout's injected episodes, as tensors in the policy's scale.
+    All steps of a rollout's injected episodes.
 
-    :param observations: ``[K, *obs_shape]`` or a dict of such
-    :param actions: ``[K, *action_shape]``
+    :param rows: The K rows
     :param old_log_prob: log pi(a | s) of the policy that collected the rollout, ``[K]``
     :param advantages: On the scale of the agent's own, ``[K]``
     :param returns: Returns-to-go, ``[K]``
     :param weights: Weight of each row, ``[K]``
     """
 
-    observations: Any
-    actions: th.Tensor
+    rows: PolicyRows
     old_log_prob: th.Tensor
     advantages: th.Tensor
     returns: th.Tensor
     weights: th.Tensor
 
     def __len__(self) -> int:
-        return len(self.actions)
+        return len(self.rows)
 
 
 class RowShare:
     """
     Deals K rows out over minibatches, each its fair share, so that an epoch sees every row once.
 
-    :param n_rows: K, rows to deal
+    :param rows: The rows to deal
     :param n_rollout_rows: N, rows of the rollout whose minibatches are being served
-    :param rng: Shuffles the rows for each epoch
+    :param rng: Orders the rows anew for each epoch
     """
 
-    def __init__(self, n_rows: int, n_rollout_rows: int, rng: np.random.Generator) -> None:
-        self._n_rows = n_rows
+    def __init__(self, rows: PolicyRows, n_rollout_rows: int, rng: np.random.Generator) -> None:
+        self._rows = rows
         self._n_rollout_rows = n_rollout_rows
         self._rng = rng
         self._served = 0
 
-    def next(self, n_batch_rows: int) -> th.Tensor:
+    def next(self, n_batch_rows: int) -> np.ndarray:
         """
         :param n_batch_rows: B, rows of this minibatch
         :return: Indices of the rows that go with it; about K B / N of them
         """
         if self._served == 0:
-            self._order = th.as_tensor(self._rng.permutation(self._n_rows))
-        start = self._served * self._n_rows // self._n_rollout_rows
+            self._order = self._rows.order(self._rng)
+        start = self._served * len(self._rows) // self._n_rollout_rows
         self._served += n_batch_rows
-        stop = self._served * self._n_rows // self._n_rollout_rows
+        stop = self._served * len(self._rows) // self._n_rollout_rows
         if self._served >= self._n_rollout_rows:
             self._served = 0
         return self._order[start:stop]
 
 
-def index_observations(observations: Any, rows: th.Tensor) -> Any:
+def index_observations(observations: Any, rows: Any) -> Any:
     """
     :param observations: ``[K, *obs_shape]`` or a dict of such
     :param rows: ``[k]``

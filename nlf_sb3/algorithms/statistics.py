@@ -25,7 +25,9 @@ class FeedbackStatistics:
     segments: int = 0
     dropped_segments: int = 0
     total_records: int = 0
+    total_executed: int = 0
     _steps: int = 0
+    _executed: int = 0
     _records: int = 0
     _texts: int = 0
     _scores: list[float] = field(default_factory=list)
@@ -47,6 +49,11 @@ class FeedbackStatistics:
         self._texts += feedback.text is not None
         if feedback.score is not None:
             self._scores.append(feedback.score)
+
+    def count_executed(self) -> None:
+        """Count a step in which somebody else acted."""
+        self.total_executed += 1
+        self._executed += 1
 
     def count_segment(self, segment: ExpertSegment) -> None:
         """
@@ -76,7 +83,9 @@ class FeedbackStatistics:
             logger.record("injection/segments", self.segments)
             logger.record_mean("injection/segment_return_mean", float(np.mean(self._segment_returns)))
             logger.record_mean("injection/fork_step_mean", float(np.mean(self._fork_steps)))
-        self._steps = self._records = self._texts = 0
+        if self.total_executed:
+            logger.record_mean("injection/takeover_rate", self._executed / max(self._steps, 1))
+        self._steps = self._records = self._texts = self._executed = 0
         self._scores, self._segment_returns, self._fork_steps = [], [], []
 
 

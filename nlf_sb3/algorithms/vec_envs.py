@@ -9,6 +9,7 @@ from stable_baselines3.common.vec_env import (
     VecCheckNan,
     VecEnv,
     VecEnvWrapper,
+    VecFrameStack,
     VecMonitor,
     VecNormalize,
     VecTransposeImage,
@@ -25,10 +26,28 @@ _PASS_THROUGH = (VecCheckNan, VecMonitor, VecVideoRecorder)
 
 def to_policy_observations(env: VecEnv, observations: Observations) -> Observations:
     """
-    Take single environments' observations through the wrappers of a vectorised one, statistics frozen.
+    Take single observations through the wrappers of a vectorised environment, statistics frozen.
 
     :param env: The learner's environment
     :param observations: As one environment returns them, ``[n, *obs_shape]`` or a dict of such
+    :return: As the policy gets them
+    :raises FeedbackError: If a wrapper changes observations in a way that isn't known here, or stacks frames,
+        which single observations have no past for
+    """
+    if is_vecenv_wrapped(env, VecFrameStack):
+        raise FeedbackError(
+            "VecFrameStack stacks each observation on those before it, and a demonstration has none. Use Gymnasium's "
+            "FrameStackObservation inside the environment, and demonstrations with stacked frames."
+        )
+    return episode_to_policy_observations(env, observations)
+
+
+def episode_to_policy_observations(env: VecEnv, observations: Observations) -> Observations:
+    """
+    Take an episode's observations through the wrappers of a vectorised environment, statistics frozen.
+
+    :param env: The learner's environment
+    :param observations: As one environment returns them from its reset on, ``[T, *obs_shape]`` or a dict of such
     :return: As the policy gets them
     :raises FeedbackError: If a wrapper changes observations in a way that isn't known here
     """
@@ -42,7 +61,19 @@ def to_policy_observations(env: VecEnv, observations: Observations) -> Observati
             observations = wrapper.transpose_observations(observations)
         elif isinstance(wrapper, VecNormalize):
             observations = wrapper.normalize_obs(observations)
+        elif isinstance(wrapper, VecFrameStack):
+            observations = _stack_frames(wrapper.stacked_obs, observations)
     return observations
+
+
+def _stack_frames(stack: Any, observations: Any) -> Any:
+    """What SB3's ``StackedObservations`` makes of one episode: zeros before its start."""
+    if isinstance(observations, dict):
+        return {key: _stack_frames(stack.sub_stacked_observations[key], frames) for key, frames in observations.items()}
+    before = np.zeros((stack.n_stack - 1, *observations.shape[1:]), dtype=observations.dtype)
+    frames = np.concatenate([before, observations])
+    shifted = [frames[first : first + len(observations)] for first in range(stack.n_stack)]
+    return np.concatenate(shifted, axis=stack.stack_dimension)
 
 
 def to_policy_rewards(env: VecEnv, rewards: np.ndarray) -> np.ndarray:
@@ -61,7 +92,7 @@ def check_vec_wrappers(env: VecEnv) -> None:
     :raises FeedbackError: If a wrapper changes observations in a way that isn't known here
     """
     while isinstance(env, VecEnvWrapper):
-        if not isinstance(env, (VecTransposeImage, VecNormalize, *_PASS_THROUGH)):
+        if not isinstance(env, (VecTransposeImage, VecNormalize, VecFrameStack, *_PASS_THROUGH)):
             raise FeedbackError(
                 f"{type(env).__name__} changes observations in a way that can't be repeated for expert rows. "
                 "Put a Gymnasium wrapper that does the same inside the environment instead."

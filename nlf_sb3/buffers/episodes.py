@@ -10,7 +10,8 @@ from stable_baselines3.common.buffers import DictRolloutBuffer
 from stable_baselines3.common.type_aliases import DictRolloutBufferSamples, RolloutBufferSamples
 
 from nlf_sb3.buffers.labels import NO_LABEL, FeedbackBufferMixin
-from nlf_sb3.segments import discounted_returns
+from nlf_sb3.buffers.minibatches import Minibatch
+from nlf_sb3.returns import returns_until_takeover
 
 
 class EpisodeBuffer(FeedbackBufferMixin):
@@ -23,9 +24,6 @@ class EpisodeBuffer(FeedbackBufferMixin):
     Parameters are those of SB3's ``RolloutBuffer``; ``buffer_size`` is the capacity it starts with.
     """
 
-    episodes: list[np.ndarray]
-    """Flat indices of each complete episode's rows, in the order in which the episodes ended."""
-
     def reset(self) -> None:
         if not hasattr(self, "_starts"):
             super().reset()
@@ -33,10 +31,11 @@ class EpisodeBuffer(FeedbackBufferMixin):
         else:
             self._carry_over()
             self.label_kinds[self.pos :] = NO_LABEL
+            self.executed[self.pos :] = False
+            self.expert_log_probs[self.pos :] = np.nan
             self.segments = []
-            self.last_batch = None
+            self.last_batch = self.left_out = None
         self._first_rows = self._starts.copy()
-        self.episodes = []
         self._ended: list[tuple[int, int, int]] = []
         self.full = False
 
@@ -61,15 +60,24 @@ class EpisodeBuffer(FeedbackBufferMixin):
         """Number of complete episodes."""
         return len(self._ended)
 
-    def compute_episode_returns(self) -> None:
+    @property
+    def episodes(self) -> list[np.ndarray]:
+        """Flat indices of each complete episode's rows, in the order in which the episodes ended."""
+        return [env * self.buffer_size + np.arange(start, stop) for env, start, stop in self._ended]
+
+    def compute_episode_returns(self, bootstrap_at_takeover: bool = False) -> None:
         """
         Fill ``returns`` with each complete episode's discounted returns-to-go.
 
         A bootstrap at a time limit has to be in the last reward already, as in SB3.
+
+        :param bootstrap_at_takeover: Whether the agent's part ends where somebody else took over, with ``values`` of
+            the state there. Otherwise it is credited with what the other made of it.
         """
         for env, start, stop in self._ended:
-            self.returns[start:stop, env] = discounted_returns(self.rewards[start:stop, env], self.gamma)
-        self.episodes = [env * self.buffer_size + np.arange(start, stop) for env, start, stop in self._ended]
+            rows = (slice(start, stop), env)
+            executed = self.executed[rows] if bootstrap_at_takeover else np.zeros(stop - start, dtype=bool)
+            self.returns[rows] = returns_until_takeover(self.rewards[rows], executed, self.values[rows], self.gamma)
         self.full = True
 
     def get(self, batch_size: int | None = None) -> Generator[Any, None, None]:
@@ -77,12 +85,13 @@ class EpisodeBuffer(FeedbackBufferMixin):
         :param batch_size: Episodes in a minibatch; None for all at once, in order
         """
         assert self.full, "Collect episodes and call compute_episode_returns() before get()"
-        if batch_size is None or batch_size >= len(self.episodes):
-            yield self._get_samples(np.concatenate(self.episodes))
+        episodes = self.episodes
+        if batch_size is None or batch_size >= len(episodes):
+            yield self._get_samples(np.concatenate(episodes))
             return
-        order = np.random.permutation(len(self.episodes))
+        order = np.random.permutation(len(episodes))
         for start in range(0, len(order), batch_size):
-            yield self._get_samples(np.concatenate([self.episodes[i] for i in order[start : start + batch_size]]))
+            yield self._get_samples(np.concatenate([episodes[i] for i in order[start : start + batch_size]]))
 
     def first_row(self, env: int) -> int:
         """The first row of an environment that is still to be trained on."""
@@ -93,7 +102,7 @@ class EpisodeBuffer(FeedbackBufferMixin):
         return np.concatenate(self.episodes)
 
     def _get_samples(self, batch_inds: np.ndarray, env: Any = None) -> Any:
-        self.last_batch = batch_inds
+        self.last_batch = Minibatch(batch_inds)
         steps, envs = batch_inds % self.buffer_size, batch_inds // self.buffer_size
         columns = (
             self.actions[steps, envs].astype(np.float32, copy=False),

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from stable_baselines3.common.buffers import RolloutBuffer
 
+from nlf_sb3.buffers.executed import ExecutedActionsMixin
 from nlf_sb3.feedback import Feedback
 from nlf_sb3.segments import ExpertSegment, Observations
 
@@ -16,12 +17,8 @@ NO_LABEL, SAMPLE, MODE = 0, 1, 2
 """Values of ``label_kinds``."""
 
 
-class FeedbackBufferMixin(RolloutBuffer):
-    """
-    What a rollout buffer keeps for the learner, row by row in its own ``[n_steps, n_envs]`` layout.
-
-    Rows are named by SB3's flat index, ``env * n_steps + step``.
-    """
+class FeedbackBufferMixin(ExecutedActionsMixin):
+    """What a rollout buffer keeps for the learner, row by row in its own ``[n_steps, n_envs]`` layout."""
 
     label_kinds: np.ndarray
     """``[n_steps, n_envs]``: NO_LABEL, SAMPLE or MODE."""
@@ -33,8 +30,6 @@ class FeedbackBufferMixin(RolloutBuffer):
     """Observations before VecNormalize, ``[n_steps, n_envs, *obs_shape]`` or a dict of such; None if not kept."""
     segments: list[tuple[ExpertSegment, list[np.ndarray]]]
     """Injected episodes of this rollout, each with the shared prefix's actions as the policy proposed them."""
-    last_batch: np.ndarray | None
-    """Flat indices of the minibatch that was last handed out, until the learner takes them."""
 
     def reset(self) -> None:
         super().reset()
@@ -44,7 +39,6 @@ class FeedbackBufferMixin(RolloutBuffer):
         self.label_weights = np.zeros(shape, dtype=np.float32)
         self.raw_observations = None
         self.segments = []
-        self.last_batch = None
 
     def keep_episode_actions(self) -> None:
         """Remember each environment's actions since its episode's start: an injected prefix needs them."""
@@ -116,37 +110,6 @@ class FeedbackBufferMixin(RolloutBuffer):
     def first_row(self, env: int) -> int:
         """The first row of an environment that is still to be trained on."""
         return 0
-
-    def row_indices(self) -> np.ndarray:
-        """Flat indices of the rows that this rollout trains on, ``[N]``."""
-        return np.arange(self.buffer_size * self.n_envs)
-
-    def take_rows(self, values: Any, rows: np.ndarray) -> Any:
-        """
-        :param values: ``[n_steps, n_envs, ...]`` or a dict of such
-        :param rows: Flat indices, ``[n]``
-        :return: ``[n, ...]`` or a dict of such
-        """
-        if isinstance(values, dict):
-            return {key: self.take_rows(value, rows) for key, value in values.items()}
-        return values[rows % self.buffer_size, rows // self.buffer_size]
-
-    def take_last_batch(self) -> np.ndarray:
-        """
-        :return: Flat indices of the minibatch last handed out, once
-        :raises RuntimeError: If there is none: whoever evaluates actions took them from somewhere else
-        """
-        batch, self.last_batch = self.last_batch, None
-        if batch is None:
-            raise RuntimeError(
-                "train() evaluated actions that are no new minibatch of the rollout buffer, so that the feedback of its "
-                "rows is unknown. Is this version of Stable-Baselines3 newer than the ones that nlf_sb3 was tested with?"
-            )
-        return batch
-
-    def _get_samples(self, batch_inds: np.ndarray, *args: Any, **kwargs: Any) -> Any:
-        self.last_batch = batch_inds
-        return super()._get_samples(batch_inds, *args, **kwargs)
 
     def _empty_rows(self, like: np.ndarray) -> np.ndarray:
         return np.zeros((self.buffer_size, *like.shape), dtype=like.dtype)

@@ -28,6 +28,17 @@ class Expert(ABC):
         :return: Environment-scale actions, ``[n, *action_shape]``
         """
 
+    def act_within(self, observations: Observations, action_masks: np.ndarray) -> np.ndarray:
+        """
+        Act where only some actions are allowed. By default the masks are ignored; an action that they forbid
+        is then refused by whoever asked.
+
+        :param observations: Raw (not normalised) observations, ``[n, *obs_shape]`` or a dict of such
+        :param action_masks: Which choices are allowed, ``[n, n_choices]`` booleans
+        :return: Environment-scale actions, ``[n, *action_shape]``
+        """
+        return self.act(observations)
+
     def distribution(self, observations: Observations) -> Distribution | None:
         """
         :param observations: ``[n, *obs_shape]`` or a dict of such

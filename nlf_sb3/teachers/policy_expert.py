@@ -113,15 +113,27 @@ class PolicyExpert(Expert):
         self._rng = derived_generator(seed, "policy expert")
 
     def act(self, observations: Observations) -> np.ndarray:
+        return self._act(observations)
+
+    def act_within(self, observations: Observations, action_masks: np.ndarray) -> np.ndarray:
+        if "action_masks" in inspect.signature(self.policy.predict).parameters:
+            return self._act(observations, action_masks=action_masks)
+        return self._act(observations)
+
+    def _act(self, observations: Observations, **masks: np.ndarray) -> np.ndarray:
         space = self.policy.action_space
-        if self._actor is not None:
+        if self._actor is not None and not masks:
             actions = self._actor.act(self._policy_scale(observations), self._rng, self.deterministic)  # type: ignore[arg-type]
             if isinstance(space, spaces.Box):
                 actions = np.minimum(np.maximum(actions.reshape(-1, *space.shape), space.low), space.high)
             return actions
         with self._own_random_stream():
             self._draw_exploration(n_rows(observations))
-            actions, _ = self.policy.predict(self._policy_scale(observations), deterministic=self.deterministic)  # type: ignore[arg-type]
+            actions, _ = self.policy.predict(
+                self._policy_scale(observations),  # type: ignore[arg-type]
+                deterministic=self.deterministic,
+                **masks,  # type: ignore[arg-type]
+            )
         actions = np.asarray(actions).reshape(n_rows(observations), *(space.shape or ()))
         if isinstance(space, spaces.Box):  # unscaling rounds, by a bit beyond the bounds
             actions = np.clip(actions, space.low, space.high)

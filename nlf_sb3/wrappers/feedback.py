@@ -12,7 +12,7 @@ import gymnasium as gym
 import numpy as np
 
 from nlf_sb3.errors import FeedbackError
-from nlf_sb3.feedback import FEEDBACK_ERROR_KEY, FEEDBACK_KEY, TASK_REWARD_KEY, Feedback
+from nlf_sb3.feedback import EXECUTED_ACTION_KEY, FEEDBACK_ERROR_KEY, FEEDBACK_KEY, TASK_REWARD_KEY, Feedback
 from nlf_sb3.teachers.teachers import Teacher, Transition, as_teacher, check_feedback, seed_teacher
 
 
@@ -80,6 +80,7 @@ class FeedbackWrapper(gym.Wrapper, gym.utils.RecordConstructorArgs):
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         observation, reward, terminated, truncated, info = self.env.step(action)
         info = dict(info)  # an environment may hand out the same dict at every step
+        action = info.get(EXECUTED_ACTION_KEY, action)  # where an expert took over, the teacher sees what it did
         transition = Transition(self._observation, action, float(reward), observation, terminated, truncated, info, self._step)
         feedback: Feedback | None = None
         try:

@@ -1,0 +1,46 @@
+"""PPO's clipped objective for injected rows, shared by the algorithms that have it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch as th
+
+from nlf_sb3.algorithms.base import FeedbackAlgorithm
+from nlf_sb3.losses import clipped_surrogate_loss
+
+
+class ClippedObjective(FeedbackAlgorithm):
+    """A :class:`FeedbackAlgorithm` whose policy loss is PPO's."""
+
+    clip_range: Any
+
+    def _policy_losses(self, log_prob: th.Tensor, old_log_prob: th.Tensor, advantages: th.Tensor) -> th.Tensor:
+        clip_range = self.clip_range(self._current_progress_remaining)
+        return clipped_surrogate_loss(log_prob, old_log_prob, advantages, clip_range)
+
+
+class JoinsSingleRow(ClippedObjective):
+    """
+    A :class:`ClippedObjective` that never trains on a normalised minibatch of one row.
+
+    sb3-contrib's MaskablePPO and RecurrentPPO divide by such a minibatch's standard deviation, which is NaN, and so are
+    their parameters afterwards. A last minibatch of one row joins the one before it here: the one exception to
+    training exactly as the original does.
+    """
+
+    normalize_advantage: bool
+    batch_size: int | None
+    n_steps: int
+
+    def _setup_model(self) -> None:
+        super()._setup_model()
+        if not self.normalize_advantage:
+            return
+        n_rows = self.n_steps * self.n_envs
+        if n_rows == 1 or self.batch_size == 1:
+            raise ValueError(
+                f"got n_steps * n_envs = {n_rows} and batch_size = {self.batch_size}: advantages of one row can't be "
+                "normalised. Use more, or normalize_advantage=False."
+            )
+        self.rollout_buffer.joins_single_row = True

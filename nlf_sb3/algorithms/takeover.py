@@ -1,0 +1,141 @@
+"""Rows in which somebody else acted in the agent's own environment: their log-probabilities, advantages and weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch as th
+from stable_baselines3.common.utils import obs_as_tensor
+
+from nlf_sb3.algorithms.advantages import AdvantageScale, shaping_weights
+from nlf_sb3.algorithms.imitation import raw_policy_actions
+from nlf_sb3.algorithms.labelling import LabelsRollouts
+from nlf_sb3.algorithms.rows import Evaluation, PolicyRows
+from nlf_sb3.buffers.minibatches import Minibatch
+from nlf_sb3.distributions import log_relative_density
+from nlf_sb3.returns import advantages_until_takeover
+
+
+@dataclass
+class TakeoverWeights:
+    """
+    What each row of a rollout counts, by flat index, ``[n_steps * n_envs]`` each.
+
+    :param executed: Whether somebody else acted
+    :param policy: Factors of the policy loss
+    :param value: Factors of the value loss
+    """
+
+    executed: np.ndarray
+    policy: th.Tensor
+    value: th.Tensor
+
+    def __call__(self, batch: Minibatch) -> tuple[th.Tensor, th.Tensor]:
+        """
+        :param batch: A minibatch of B rows
+        :return: Factors of its rows' policy loss and value loss, ``[B]`` each
+        """
+        return self.policy[batch.rows], self.value[batch.rows]
+
+
+class SettlesTakeovers(LabelsRollouts):
+    """
+    Trains on executed actions as if the policy had proposed them.
+
+    Their old log-probability is the policy's own. The agent's rows before a takeover end there and bootstrap from V.
+    Executed rows stay out of the critic, unless ``injection_vf_coef`` lets them in, and are weighted as injected rows are
+    (``injection``), by the agent's own statistics.
+    """
+
+    _agents_scale: AdvantageScale | None = None
+    """Of the last rollout that held rows of the agent's own."""
+
+    def _excluded_save_params(self) -> list[str]:
+        return [*super()._excluded_save_params(), "_agents_scale"]
+
+    def _settle_takeovers(self) -> TakeoverWeights | None:
+        """Complete the rows in which somebody else acted. Returns all rows' weights, or None if there is none."""
+        buffer = self.rollout_buffer
+        rows = buffer.row_indices()
+        executed = buffer.take_rows(buffer.executed, rows)
+        if not executed.any():
+            return None
+        experts = rows[executed]
+        relative = self._settle_log_probs(experts)
+        self._end_advantages_at_takeovers()
+        self._bring_onto_agents_scale(rows, executed)
+        advantages = th.as_tensor(buffer.take_rows(buffer.advantages, experts), device=self.device)
+        is_bounded = self.injection == "bounded"
+        shaping = shaping_weights(advantages, relative, th.ones_like(advantages, dtype=th.bool))
+        return self._takeover_weights(rows, executed, shaping if is_bounded else th.ones_like(shaping))
+
+    def _settle_log_probs(self, rows: np.ndarray) -> th.Tensor:
+        """Give executed rows the policy's log-probabilities; returns log-densities relative to its mode."""
+        buffer = self.rollout_buffer
+        self.policy.set_training_mode(False)
+        with th.no_grad():
+            evaluation = self._evaluate_rollout_rows(rows)
+            relative = log_relative_density(evaluation.distribution, evaluation.log_prob)
+        buffer.log_probs[rows % buffer.buffer_size, rows // buffer.buffer_size] = evaluation.log_prob.cpu().numpy()
+        return relative
+
+    def _evaluate_rollout_rows(self, rows: np.ndarray) -> Evaluation:
+        """What the policy says of rows of the rollout, before the buffer hands any out."""
+        buffer = self.rollout_buffer
+        observations: Any = obs_as_tensor(buffer.take_rows(buffer.observations, rows), self.device)
+        actions = raw_policy_actions(self.policy, buffer.take_rows(buffer.actions, rows))
+        return PolicyRows(self.policy, observations, actions, self._rollout_masks(rows)).evaluate_all()
+
+    def _end_advantages_at_takeovers(self) -> None:
+        buffer = self.rollout_buffer
+        decay = buffer.gamma * buffer.gae_lambda
+        buffer.advantages = advantages_until_takeover(buffer.advantages, buffer.executed, buffer.episode_starts, decay)
+        buffer.returns = buffer.advantages + buffer.values
+
+    def _bring_onto_agents_scale(self, rows: np.ndarray, executed: np.ndarray) -> None:
+        """Bound the executed rows' advantages, and normalise all by the agent's mean and standard deviation."""
+        if self.injection == "plain":
+            return
+        buffer = self.rollout_buffer
+        advantages = buffer.take_rows(buffer.advantages, rows)
+        own = advantages[~executed]
+        if len(own) > 1:
+            normalises = bool(getattr(self, "normalize_advantage", False))
+            self._agents_scale = AdvantageScale(float(own.mean()), float(own.std(ddof=1)), normalises)
+        scale = self._agents_scale
+        if scale is None:  # the agent has not acted yet: no scale to keep to
+            return
+        on_scale = th.as_tensor(advantages)
+        on_scale[executed] = scale.bounded(on_scale[executed])
+        buffer.advantages[rows % buffer.buffer_size, rows // buffer.buffer_size] = scale.as_used(on_scale).numpy()
+
+    def _takeover_weights(self, rows: np.ndarray, executed: np.ndarray, shaping: th.Tensor) -> TakeoverWeights:
+        n_rows, n_executed = len(rows), int(executed.sum())
+        n_own = n_rows - n_executed
+        size = self.rollout_buffer.buffer_size * self.rollout_buffer.n_envs
+        policy, value = th.ones(size, device=self.device), th.ones(size, device=self.device)
+        flags = np.zeros(size, dtype=bool)
+        flags[rows[executed]] = True
+
+        def row_weight(n: int) -> float:
+            """Of one row in a loss over n rows: 1 / n in a mean, 1 in a sum."""
+            return self._loss_scale(n) / n
+
+        unit = row_weight(n_rows)
+        if n_own:
+            value[rows[~executed]] = row_weight(n_own) / unit
+        vf_factor = self.injection_vf_coef / self.vf_coef if self.vf_coef else 0.0
+        value[rows[executed]] = vf_factor * row_weight(n_executed) / unit
+        policy[rows[executed]] = shaping
+        if self.injection == "bounded":
+            agents_total = max(n_own, 1) * row_weight(max(n_own, 1))
+            policy[rows[executed]] *= self.injection_coef * agents_total / (n_executed * unit)
+            if n_own:
+                policy[rows[~executed]] = row_weight(n_own) / unit
+        return TakeoverWeights(flags, policy, value)
+
+    def _loss_scale(self, n_rows: int) -> float:
+        """1 where the algorithm's policy loss is a mean over a minibatch's rows, their number where it is a sum."""
+        return 1.0

@@ -1,0 +1,148 @@
+"""One batch for a trust-region step: the agent's rows, labels and injected rows, each with its weight in the objective."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch as th
+from stable_baselines3.common.policies import ActorCriticPolicy
+
+from nlf_sb3.algorithms.base import Update
+from nlf_sb3.algorithms.imitation import ImitationTerm, to_policy_actions
+from nlf_sb3.algorithms.rows import InjectedRows, index_observations
+from nlf_sb3.buffers.labels import MODE, FeedbackBufferMixin
+
+
+@dataclass
+class SurrogateRows:
+    r"""
+    Rows of the objective :math:`\sum_t w_t \, \pi(a_t|s_t) / \pi_{old}(a_t|s_t)`.
+
+    :param observations: ``[T, *obs_shape]`` or a dict of such
+    :param actions: In the policy's scale, ``[T, action_dim]``, or ``[T]`` of integers
+    :param old_log_prob: log pi_old(a | s), ``[T]``
+    :param weights: w, ``[T]``
+    :param is_mode: Whose gradient leaves the standard deviation alone, ``[T]``
+    """
+
+    observations: Any
+    actions: th.Tensor
+    old_log_prob: th.Tensor
+    weights: th.Tensor
+    is_mode: th.Tensor
+
+    def __len__(self) -> int:
+        return len(self.actions)
+
+
+class SurrogateBatch:
+    """
+    Builds the batch of a rollout.
+
+    :param policy: The policy that collected the rollout
+    :param buffer: The rollout
+    :param update: What its feedback adds
+    :param keep_every: TRPO's ``sub_sampling_factor``
+    :param normalizes: Whether the agent's advantages are normalised here
+    :param injection_coef: Weight of the mean over all injected rows; None counts each as one of the agent's
+    :param mode_trains_std: Whether labels that are a mode train the standard deviation too
+    """
+
+    def __init__(
+        self,
+        policy: ActorCriticPolicy,
+        buffer: FeedbackBufferMixin,
+        update: Update,
+        *,
+        keep_every: int,
+        normalizes: bool,
+        injection_coef: float | None,
+        mode_trains_std: bool,
+    ) -> None:
+        self._policy = policy
+        self._buffer = buffer
+        self._update = update
+        self._keep_every = keep_every
+        self._normalizes = normalizes
+        self._injection_coef = injection_coef
+        self._mode_trains_std = mode_trains_std
+        self._get_distribution = policy.get_distribution
+        self.imitation_loss: float | None = None
+
+    def rows(self, samples: Any) -> SurrogateRows:
+        """
+        :param samples: The whole rollout as the buffer has just handed it out
+        :return: The agent's rows after sub-sampling, then labels, then injected rows
+        """
+        kept = slice(None, None, self._keep_every)
+        indices = self._buffer.take_last_batch().rows[kept]
+        observations = index_observations(samples.observations, kept)
+        labels = [] if self._update.imitation is None else self._labels(observations, indices, self._update.imitation)
+        alpha = self._update.alpha if labels else 1.0
+        advantages = samples.advantages[kept]
+        if self._normalizes:
+            advantages = (advantages - advantages.mean()) / (advantages.std() + 1e-8)
+        if self._update.weights is not None:
+            advantages = advantages * self._update.weights.policy[indices]
+        agents = SurrogateRows(
+            observations,
+            samples.actions[kept],
+            samples.old_log_prob[kept],
+            alpha / len(indices) * advantages,
+            th.zeros_like(advantages, dtype=th.bool),
+        )
+        parts = [agents, *(replace(part, weights=(1.0 - alpha) * part.weights) for part in labels)]
+        if self._update.injected is not None:
+            parts.append(self._injected(self._update.injected, alpha, len(indices)))
+        return _concatenated(parts)
+
+    def _labels(self, observations: Any, indices: np.ndarray, imitation: ImitationTerm) -> list[SurrogateRows]:
+        """Labels of the agent's rows, and demonstrations, with weights w / M."""
+        device = self._policy.device
+        parts = []
+        kinds = self._buffer.take_rows(self._buffer.label_kinds, indices)
+        own = np.flatnonzero(kinds)
+        if len(own):
+            actions = to_policy_actions(self._policy, self._buffer.take_rows(self._buffer.label_actions, indices[own]))
+            weights = th.as_tensor(self._buffer.take_rows(self._buffer.label_weights, indices[own]), device=device)
+            is_mode = th.as_tensor(kinds[own] == MODE, device=device)
+            parts.append(self._label_part(index_observations(observations, own), actions, weights, is_mode))
+        demonstrations = imitation.demonstrations
+        if demonstrations is not None:
+            chosen = np.arange(0, len(demonstrations), self._keep_every)
+            is_mode = th.full((len(chosen),), demonstrations.is_mode, device=device)
+            shown = index_observations(demonstrations.rows.observations, chosen)
+            parts.append(self._label_part(shown, demonstrations.rows.actions[chosen], demonstrations.weights[chosen], is_mode))
+        n_labelled = sum(map(len, parts))
+        parts = [replace(part, weights=part.weights / n_labelled) for part in parts]
+        if parts:
+            self.imitation_loss = -sum(float((part.weights * part.old_log_prob).sum()) for part in parts)
+        return parts
+
+    def _label_part(self, observations: Any, actions: th.Tensor, weights: th.Tensor, is_mode: th.Tensor) -> SurrogateRows:
+        with th.no_grad():
+            log_prob = self._get_distribution(observations).log_prob(actions)
+        return SurrogateRows(observations, actions, log_prob, weights, is_mode & (not self._mode_trains_std))
+
+    def _injected(self, injected: InjectedRows, alpha: float, n_rows: int) -> SurrogateRows:
+        row_weight = 1.0 / n_rows if self._injection_coef is None else self._injection_coef / len(injected)
+        return SurrogateRows(
+            injected.rows.observations,
+            injected.rows.actions,
+            injected.old_log_prob,
+            alpha * row_weight * injected.weights * injected.advantages,
+            th.zeros_like(injected.weights, dtype=th.bool),
+        )
+
+
+def _concatenated(parts: list[SurrogateRows]) -> SurrogateRows:
+    observations: Any = [part.observations for part in parts]
+    if isinstance(observations[0], dict):
+        observations = {key: th.cat([part[key] for part in observations]) for key in observations[0]}
+    else:
+        observations = th.cat(observations)
+    actions = [part.actions.reshape(len(part), -1).to(parts[0].actions.dtype) for part in parts]
+    columns = [th.cat([getattr(part, name) for part in parts]) for name in ("old_log_prob", "weights", "is_mode")]
+    return SurrogateRows(observations, th.cat(actions), *columns)

@@ -1,0 +1,150 @@
+"""Episodes that are played on in a twin: by the expert, from where it forked off."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+
+from nlf_sb3.errors import FeedbackError, TwinError
+from nlf_sb3.feedback import EXPERT_SEGMENT_KEY, FEEDBACK_ERROR_KEY
+from nlf_sb3.seeding import derived_generator
+from nlf_sb3.segments import ExpertSegment, rows_from, stack_observations
+from nlf_sb3.teachers.experts import Expert
+from nlf_sb3.wrappers.asking import ask_expert, read_action_masks
+from nlf_sb3.wrappers.feedback import copy_observation, describe_error
+from nlf_sb3.wrappers.twins import same_observation
+
+Step = tuple[Any, Any, bool, bool, dict[str, Any]]
+
+
+class ForkedEpisodes:
+    """
+    Plays the agent's episodes in one environment, and the expert's ends of them in its twin.
+
+    :param env: The agent's environment
+    :param twin: Its twin
+    :param expert: The expert
+    :param max_segment_steps: Cut the expert's part after this many steps
+    """
+
+    def __init__(self, env: gym.Env, twin: gym.Env, expert: Expert, max_segment_steps: int | None) -> None:
+        self._env = env
+        self._twin = twin
+        self._expert = expert
+        self._max_segment_steps = max_segment_steps
+        self._seed_rng = derived_generator(None, "episodes")
+
+    def begin(self, seed: int | None, options: dict[str, Any] | None, fork_step: int) -> tuple[Any, dict[str, Any]]:
+        """
+        Reset the agent's environment with a seed that the twin can be reset with too.
+
+        :param seed: Seeds the generator of these seeds, if given
+        :param options: As in Gymnasium
+        :param fork_step: How many steps the expert shares
+        :return: As Gymnasium's ``reset``
+        """
+        if seed is not None:
+            self._seed_rng = derived_generator(seed, "episodes")
+        self._episode_seed = int(self._seed_rng.integers(2**31))
+        self._options = options
+        self._fork_step = fork_step
+        self._prefix: list[Any] = []
+        self._step = 0
+        observation, info = self._env.reset(seed=self._episode_seed, options=options)
+        self._fork_observation = copy_observation(observation) if fork_step == 0 else None
+        return observation, info
+
+    def step(self, action: Any) -> Step:
+        """
+        Step the agent's environment; on its last step the expert plays in the twin.
+
+        :param action: The agent's action
+        :return: As Gymnasium's ``step``
+        """
+        if self._step < self._fork_step:
+            self._prefix.append(copy_observation(action))
+        observation, reward, terminated, truncated, info = self._env.step(action)
+        info = dict(info)  # an environment may hand out the same dict at every step
+        self._step += 1
+        done = terminated or truncated
+        if self._step == self._fork_step and not done:
+            self._fork_observation = copy_observation(observation)
+        if done and self._fork_observation is not None:
+            try:
+                info[EXPERT_SEGMENT_KEY] = self._play_segment()
+            except Exception as error:  # the algorithm raises it, with the environment's index
+                info[FEEDBACK_ERROR_KEY] = describe_error(error, f"trajectory injection, fork step {self._fork_step}")
+        return observation, reward, terminated, truncated, info
+
+    def _play_segment(self) -> ExpertSegment:
+        """Replay the prefix on the twin, check that it stands where the agent stood, let the expert go on."""
+        observation, _ = self._twin.reset(seed=self._episode_seed, options=self._options)
+        played = _Played()
+        for action in self._prefix:
+            if played.ended:
+                break
+            observation = played.step(self._twin, observation, action, read_action_masks(self._twin))
+        self._check_fork(observation, played.ended)
+        while not played.ended and not self._is_cut(len(played.actions)):
+            masks = read_action_masks(self._twin)
+            action = ask_expert(self._expert, observation, self._env.action_space, masks)
+            observation = played.step(self._twin, observation, action, masks)
+        return played.segment(observation, self._fork_step, self._expert)
+
+    def _is_cut(self, n_steps: int) -> bool:
+        return self._max_segment_steps is not None and n_steps - self._fork_step >= self._max_segment_steps
+
+    def _check_fork(self, observation: Any, ended: bool) -> None:
+        if ended or not same_observation(observation, self._fork_observation):
+            came = "had ended" if ended else f"observed {observation}"
+            raise TwinError(
+                f"the twin left the agent's trajectory: after {self._fork_step} shared steps the agent observed "
+                f"{self._fork_observation}, the twin {came}. Both were reset with seed {self._episode_seed}. "
+                "Make the environment deterministic for a given reset seed, or pass twin=, a function that makes an "
+                "exact copy of it."
+            )
+
+
+class _Played:
+    """What happened on the twin, step by step."""
+
+    def __init__(self) -> None:
+        self.observations: list[Any] = []
+        self.actions: list[Any] = []
+        self.rewards: list[float] = []
+        self.masks: list[np.ndarray] = []
+        self.terminated = self.truncated = False
+
+    @property
+    def ended(self) -> bool:
+        return self.terminated or self.truncated
+
+    def step(self, twin: gym.Env, observation: Any, action: Any, masks: np.ndarray | None) -> Any:
+        """Take a step from an observation. Returns the next one."""
+        self.observations.append(copy_observation(observation))
+        self.actions.append(action)
+        if masks is not None:
+            self.masks.append(masks)
+        observation, reward, terminated, truncated, info = twin.step(action)
+        if FEEDBACK_ERROR_KEY in info:  # a teacher whose score is the expert's reward can't speak to the algorithm itself
+            raise FeedbackError(f"on the expert's trajectory, {info[FEEDBACK_ERROR_KEY]}")
+        self.rewards.append(float(reward))
+        self.terminated, self.truncated = bool(terminated), bool(truncated)
+        return observation
+
+    def segment(self, last_observation: Any, fork_step: int, expert: Expert) -> ExpertSegment:
+        """All of it as a record."""
+        observations, actions = stack_observations(self.observations), np.stack(self.actions)
+        return ExpertSegment(
+            observations=observations,
+            actions=actions,
+            rewards=np.array(self.rewards),
+            terminated=self.terminated,
+            truncated=self.truncated,
+            last_observation=copy_observation(last_observation),
+            fork_step=fork_step,
+            expert_log_probs=expert.log_prob(rows_from(observations, fork_step), actions[fork_step:]),
+            action_masks=np.stack(self.masks) if self.masks else None,
+        )

@@ -1,0 +1,71 @@
+"""Episodes in which the expert takes over in the agent's own environment."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium as gym
+
+from nlf_sb3.feedback import EXECUTED_ACTION_KEY, EXECUTED_LOG_PROB_KEY, FEEDBACK_ERROR_KEY
+from nlf_sb3.teachers.experts import Expert, single_row
+from nlf_sb3.wrappers.asking import ask_expert, read_action_masks
+from nlf_sb3.wrappers.feedback import copy_observation, describe_error
+
+
+class TakenOverEpisodes:
+    """
+    Plays episodes in one environment: the agent's steps first, then the expert's.
+
+    A step of the expert's has ``info["executed_action"]``, and ``info["executed_log_prob"]`` if the expert knows it. Where
+    the expert fails, the agent's action is executed, and ``info["feedback_error"]`` says why.
+
+    :param env: The environment
+    :param expert: The expert
+    :param max_segment_steps: Hand back to the agent after this many steps
+    """
+
+    def __init__(self, env: gym.Env, expert: Expert, max_segment_steps: int | None) -> None:
+        self._env = env
+        self._expert = expert
+        self._max_segment_steps = max_segment_steps
+
+    def begin(self, seed: int | None, options: dict[str, Any] | None, fork_step: int) -> tuple[Any, dict[str, Any]]:
+        """
+        :param seed: As in Gymnasium
+        :param options: As in Gymnasium
+        :param fork_step: How many steps are the agent's
+        :return: As Gymnasium's ``reset``
+        """
+        self._fork_step = fork_step
+        self._step = 0
+        observation, info = self._env.reset(seed=seed, options=options)
+        self._observation = copy_observation(observation)
+        return observation, info
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        """
+        :param action: The agent's action, which the expert's replaces from the fork on
+        :return: As Gymnasium's ``step``
+        """
+        added: dict[str, Any] = {}
+        if self._is_experts():
+            try:
+                action, added = self._experts_action()
+            except Exception as error:  # the algorithm raises it, with the environment's index
+                added = {FEEDBACK_ERROR_KEY: describe_error(error, f"expert that took over, episode step {self._step}")}
+        observation, reward, terminated, truncated, info = self._env.step(action)
+        self._observation = copy_observation(observation)
+        self._step += 1
+        return observation, reward, terminated, truncated, {**info, **added}
+
+    def _is_experts(self) -> bool:
+        handed_back = self._max_segment_steps is not None and self._step >= self._fork_step + self._max_segment_steps
+        return self._step >= self._fork_step and not handed_back
+
+    def _experts_action(self) -> tuple[Any, dict[str, Any]]:
+        action = ask_expert(self._expert, self._observation, self._env.action_space, read_action_masks(self._env))
+        added: dict[str, Any] = {EXECUTED_ACTION_KEY: action}
+        log_prob = self._expert.log_prob(single_row(self._observation), action[None])
+        if log_prob is not None:
+            added[EXECUTED_LOG_PROB_KEY] = float(log_prob[0])
+        return action, added
