@@ -67,6 +67,8 @@ class Train:
     """Episodes of each evaluation, and of the one at the end."""
     device: str = "auto"
     """As in Stable-Baselines3."""
+    threads: int = 1
+    """Threads of PyTorch on the CPU; one is fastest for small networks. Results may differ with their number."""
     tensorboard: bool = False
     """Log for TensorBoard too, in OUT/tensorboard (pip install tensorboard)."""
     resume: bool = False

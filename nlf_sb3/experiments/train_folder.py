@@ -15,7 +15,7 @@ from stable_baselines3.common.vec_env import VecNormalize
 
 from nlf_sb3.experiments.train import Train
 
-_MAY_CHANGE = ("out", "resume", "timesteps", "device", "tensorboard", "checkpoint_every", "eval_every", "eval_episodes")
+_MAY_CHANGE = ("out", "resume", "timesteps", "device", "threads", "tensorboard", "checkpoint_every", "eval_every")
 _PACKAGES = ("nlf-sb3", "stable-baselines3", "gymnasium", "torch", "numpy")
 
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 import importlib
 import json
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import torch as th
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
@@ -81,6 +80,7 @@ def train(options: Train, console: Console) -> Summary:
     :raises KeyboardInterrupt: When interrupted, after a checkpoint has been saved; it says so
     """
     _check(options)
+    th.set_num_threads(options.threads)
     folder = RunFolder(options)
     start = None if folder.is_new else folder.newest_checkpoint()
     if start is not None and start.steps >= options.timesteps and folder.summary.exists():
@@ -88,23 +88,29 @@ def train(options: Train, console: Console) -> Summary:
         console.print(f"{folder.path} is finished. A larger --timesteps goes on with it.")
         _print_table(summary, console)
         return summary
-    with _removed_if_it_fails(folder):
-        model, eval_env = _set_up(options, folder, start)
     if start is not None:
         console.print(f"Going on from {start.steps:,} steps.")
+    model: Any = None
     try:
+        model, eval_env = _set_up(options, folder, start)
         summary = _learn(model, eval_env, options, folder, start, console)
+    except Exception:
+        if folder.is_new and (model is None or model.num_timesteps == 0):
+            shutil.rmtree(folder.path, ignore_errors=True)  # it never began, and would be in the way of the next try
+        raise
     finally:
-        model.get_env().close()
-        eval_env.close()
-        model.logger.close()
+        if model is not None:
+            model.get_env().close()
+            eval_env.close()
+            model.logger.close()
     _print_table(summary, console)
     return summary
 
 
 def _check(options: Train) -> None:
     """Raise on numbers that make no sense, and on a missing TensorBoard, before anything else is done."""
-    for name, least in (("timesteps", 1), ("n_envs", 1), ("checkpoint_every", 0), ("eval_every", 0), ("eval_episodes", 1)):
+    at_least_one = dict.fromkeys(("timesteps", "n_envs", "eval_episodes", "threads"), 1)
+    for name, least in {**at_least_one, "checkpoint_every": 0, "eval_every": 0}.items():
         if getattr(options, name) < least:
             raise ValueError(f"--{name.replace('_', '-')}: got {getattr(options, name)}, expected at least {least}.")
     method_of(options)
@@ -115,17 +121,6 @@ def _check(options: Train) -> None:
             raise MissingExtraError(
                 "--tensorboard needs tensorboard, which is not installed. Install it with: pip install tensorboard"
             ) from error
-
-
-@contextmanager
-def _removed_if_it_fails(folder: RunFolder) -> Iterator[None]:
-    """A run that never began leaves no folder behind that would be in the way of the next try."""
-    try:
-        yield
-    except BaseException:
-        if folder.is_new:
-            shutil.rmtree(folder.path, ignore_errors=True)
-        raise
 
 
 def _set_up(options: Train, folder: RunFolder, start: Checkpoint | None) -> tuple[Any, VecEnv]:
