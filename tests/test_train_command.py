@@ -22,7 +22,6 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 import nlf_sb3
 from nlf_sb3 import Demonstrations
 from nlf_sb3.experiments import cli
-from nlf_sb3.experiments.protocols import expert_path
 from nlf_sb3.experiments.train import Train
 from nlf_sb3.experiments.train_callbacks import interrupts_ask
 from nlf_sb3.experiments.train_run import train
@@ -52,6 +51,14 @@ def rows(tmp_path_factory):
     path = tmp_path_factory.mktemp("rows") / "rows.npz"
     observations = np.random.default_rng(0).normal(0, 0.1, (200, 4)).astype(np.float32)
     Demonstrations(observations, cartpole_expert(observations), label="mode").save(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def pendulum_model(tmp_path_factory):
+    """A policy for the pendulum, as SB3 saves it; its samples differ from state to state."""
+    path = tmp_path_factory.mktemp("expert") / "expert.zip"
+    stable_baselines3.PPO("MlpPolicy", PENDULUM, seed=5, device="cpu").save(path)
     return path
 
 
@@ -107,12 +114,13 @@ def test_a_run_leaves_files_that_sb3_s_users_know(tmp_path):
     [
         {"expert": "rows", "alpha": "0.1:1.0"},
         {"demonstrations": "rows", "n_envs": 2},
-        {"env": PENDULUM, "expert": expert_path(), "method": "injection", "timesteps": 32},
+        {"env": PENDULUM, "expert": "pendulum_model", "method": "injection"},
     ],
     ids=["joint", "demonstrations", "injection"],
 )
-def test_the_same_command_gives_the_same_model(tmp_path, rows, options):
-    options = {key: str(rows) if value == "rows" else value for key, value in options.items()}
+def test_the_same_command_gives_the_same_model(tmp_path, rows, pendulum_model, options):
+    files = {"rows": str(rows), "pendulum_model": str(pendulum_model)}
+    options = {key: files.get(value, value) for key, value in options.items()}
     models = []
     for name, seed in (("a", 3), ("b", 3), ("c", 4)):
         run(tmp_path / name, seed=seed, **options)
@@ -128,7 +136,7 @@ def test_without_an_expert_it_is_sb3_s_own_training(tmp_path):
     assert_same_model(ours, theirs.learn(128))
 
 
-def test_each_kind_of_expert_teaches(tmp_path, rows):
+def test_each_kind_of_expert_teaches(tmp_path, rows, pendulum_model):
     joint = run(tmp_path / "joint", expert=str(rows))
     assert (joint.expert_queries, joint.expert_steps) == (128, 0)
     injected = run(tmp_path / "injection", expert=str(rows), method="injection", fork_probability=1.0)
@@ -136,7 +144,7 @@ def test_each_kind_of_expert_teaches(tmp_path, rows):
     assert injected.expert_steps > 100
     lqr = run(tmp_path / "lqr", PENDULUM, expert="lqr:0.1", imitation="kl")
     assert lqr.expert_queries == 128
-    policy = run(tmp_path / "policy", PENDULUM, expert=expert_path(), algorithm="REINFORCE", set=("n_episodes=2",))
+    policy = run(tmp_path / "policy", PENDULUM, expert=str(pendulum_model), algorithm="REINFORCE", set=("n_episodes=2",))
     assert policy.expert_queries == policy.steps
     again = run(tmp_path / "again", expert=str(tmp_path / "joint"))
     assert again.expert_queries == 128
@@ -284,7 +292,7 @@ REFUSALS = {
     "no JSON": (["--env-kwargs", "wind=3"], "--env-kwargs: 'wind=3' is no JSON"),
     "no JSON object": (["--env-kwargs", "3"], "--env-kwargs: got '3', expected a JSON object"),
     "no expert there": (["--expert", "nothing.zip"], "--expert: there is no nothing.zip. Expected a model's .zip"),
-    "expert of another task": (["--expert", expert_path()], "can't act in CartPole-v1: it acts in Box", "made for it"),
+    "expert of another task": (["--expert", "pendulum_model"], "can't act in CartPole-v1: it acts in Box", "made for it"),
     "regulator elsewhere": (["--expert", "lqr"], "LQRExpert", "no Gymnasium MuJoCo environment"),
     "statistics alone": (["--expert-statistics", "x.pkl"], "--expert-statistics belongs to an --expert"),
     "joint alone": (["--method", "joint"], "--method joint needs --expert or --demonstrations"),
@@ -305,9 +313,10 @@ REFUSALS = {
 
 
 @pytest.mark.parametrize("case", REFUSALS)
-def test_a_mistake_is_one_line_that_teaches_and_leaves_nothing_behind(tmp_path, monkeypatch, rows, case):
+def test_a_mistake_is_one_line_that_teaches_and_leaves_nothing_behind(tmp_path, monkeypatch, rows, pendulum_model, case):
     arguments, *words = REFUSALS[case]
-    arguments = [str(rows) if argument == "rows" else argument for argument in arguments]
+    files = {"rows": str(rows), "pendulum_model": str(pendulum_model)}
+    arguments = [files.get(argument, argument) for argument in arguments]
     environment = [] if "--env" in arguments else ["--env", "CartPole-v1"]
     message = command(monkeypatch, *environment, "--out", tmp_path / "run", "--timesteps", "64", *arguments)
     assert all(word in message for word in words), message
@@ -349,20 +358,24 @@ def test_alpha_is_a_number_or_a_line(text):
         parse_alpha(text)
 
 
-def test_from_the_shell(tmp_path):
-    executable = [sys.executable, "-m", "nlf_sb3.experiments.cli", "train"]
-    environment = {**os.environ, "PYTHONPATH": str(Path(nlf_sb3.__file__).parents[1])}
-
-    def shell(*arguments):
-        return subprocess.run([*executable, *arguments], capture_output=True, text=True, timeout=120, env=environment)
-
-    helped = shell("--help")
-    assert helped.returncode == 0
+def test_help_teaches(monkeypatch, capsys):
+    assert command(monkeypatch, "--help") == "0"
+    shown = capsys.readouterr().out
     for word in ("--env", "--expert", "--alpha", "--set", "--resume", "--tensorboard", "checkpoint", "START:END"):
-        assert word in helped.stdout
+        assert word in shown
+
+
+def test_from_the_shell(tmp_path):
     out = str(tmp_path / "run")
-    arguments = [argument for pair in PPO for argument in ("--set", pair)]
-    trained = shell("--env", "CartPole-v1", "--out", out, "--timesteps", "64", "--eval-episodes", "1", *arguments)
-    assert trained.returncode == 0, trained.stderr
-    assert "evaluation return" in trained.stdout
+    arguments = ["--env", "CartPole-v1", "--out", out, "--timesteps", "64", "--eval-episodes", "1", "--set", "n_steps=64"]
+    done = subprocess.run(
+        [sys.executable, "-m", "nlf_sb3.experiments.cli", "train", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+        env={**os.environ, "PYTHONPATH": str(Path(nlf_sb3.__file__).parents[1])},
+    )
+    assert done.returncode == 0, done.stderr
+    assert "evaluation return" in done.stdout
     assert nlf_sb3.PPO.load(f"{out}/model.zip").num_timesteps == 64

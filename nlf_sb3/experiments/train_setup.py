@@ -142,7 +142,7 @@ def _find_expert(name: str, options: Train, env: gym.Env) -> Expert:
             f"--expert: there is no {path}. Expected a model's .zip, the folder of a finished run, a .npz of demonstrations, "
             "or lqr."
         )
-    with told_as(f"--expert {name}", ValueError, KeyError):
+    with told_as(f"--expert {name} can't be loaded", ValueError, KeyError, ImportError, AttributeError):
         return PolicyExpert.load(path, vec_normalize=statistics, seed=options.seed)
 
 

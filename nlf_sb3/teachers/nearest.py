@@ -24,7 +24,8 @@ class NearestStateExpert(Expert):
     - It doesn't generalise. Away from the recordings its answer is that of some far state, however wrong there;
       ``max_distance`` makes it say so instead, and :meth:`distances` tells beforehand.
     - Errors compound: acting by itself (trajectory injection, takeover), each step off the recordings makes the next
-      one worse. A policy that was trained on the same rows interpolates between them, and drifts as well.
+      one worse. A policy cloned from the same rows (:func:`nlf_sb3.interop.imitation.clone`) interpolates between
+      them, and drifts as well.
     - Near and far depend on the scale of each number in an observation, and numbers that say nothing about the
       action count as much as those that do.
     - It has no distribution: no analytic KL (``imitation="kl"``), no log-probabilities.
