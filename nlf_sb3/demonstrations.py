@@ -1,8 +1,12 @@
-"""Expert rows that nobody visited during training: weighted pairs of observation and action."""
+"""Expert rows that nobody visited during training: weighted pairs of observation and action, in memory and in files."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import zipfile
+import zlib
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,8 +14,11 @@ from gymnasium import spaces
 
 from nlf_sb3.errors import FeedbackError
 from nlf_sb3.feedback import Label
-from nlf_sb3.segments import Observations
+from nlf_sb3.segments import ExpertSegment, Observations, rows_from
 from nlf_sb3.validation import check_actions
+
+_OF_DICT = "observations/"
+"""What the arrays of dict observations are called in a file, before their key."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,13 +34,17 @@ class Demonstrations:
     :param actions: Environment-scale expert actions, ``[K, *action_shape]``
     :param weights: Weight of each row in the imitation loss, ``[K]``; 1 if None
     :param label: Whether the actions are ``"sample"`` or ``"mode"`` of the expert
-    :raises FeedbackError: If the numbers of rows differ or weights are negative or not finite
+    :param action_masks: Which actions were allowed in each row, booleans ``[K, n_masks]`` in the layout of
+        sb3-contrib's MaskablePPO: ``n_masks`` is ``n`` for Discrete, ``sum(nvec)`` for MultiDiscrete and ``2 * n``
+        for MultiBinary spaces. None if every action was.
+    :raises FeedbackError: If the numbers of rows differ, weights are negative or not finite, or masks are no booleans
     """
 
     observations: Observations
     actions: np.ndarray
     weights: np.ndarray | None = None
     label: Label = "sample"
+    action_masks: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         if self.label not in ("sample", "mode"):
@@ -47,6 +58,9 @@ class Demonstrations:
         lengths = {name: len(array) for name, array in arrays.items()} | {"actions": len(self.actions)}
         weights = np.ones(len(self.actions)) if self.weights is None else np.asarray(self.weights, dtype=np.float64)
         lengths["weights"] = len(weights)
+        if self.action_masks is not None:
+            object.__setattr__(self, "action_masks", _as_masks(self.action_masks))
+            lengths["action_masks"] = len(self.action_masks)
         if len(set(lengths.values())) > 1 or len(self) == 0:
             raise FeedbackError(f"Demonstrations: got rows {lengths}, expected one equal number above 0 of each.")
         if weights.ndim != 1 or not np.isfinite(weights).all() or (weights < 0).any():
@@ -63,14 +77,141 @@ class Demonstrations:
         :param observation_space: Space of the raw observations
         :param action_space: Space of the actions
         :return: Rows whose actions have the space's dtype
-        :raises FeedbackError: If shapes or values don't fit
+        :raises FeedbackError: If shapes or values don't fit, or a mask forbids its own row's action
         """
         actions = check_actions(self.actions, action_space, len(self), "demonstrations")
         for name, array, space in _paired_with_space(self.observations, observation_space):
             shape = (len(self), *(space.shape or ()))
             if np.shape(array) != shape:
                 raise FeedbackError(f"demonstrations: {name} has shape {np.shape(array)}, expected {shape} for {space}.")
-        return Demonstrations(self.observations, actions, self.weights, self.label)
+        if self.action_masks is not None:
+            _check_masks(self.action_masks, actions, action_space)
+        return replace(self, actions=actions)
+
+    @classmethod
+    def from_segments(cls, segments: Iterable[ExpertSegment], *, label: Label = "sample") -> Demonstrations:
+        """
+        The expert's own steps of injected episodes: the rows from each segment's ``fork_step`` on.
+
+        :param segments: Injected episodes of one environment
+        :param label: Whether the expert's actions were ``"sample"`` or ``"mode"``
+        :return: Their rows, in order
+        :raises FeedbackError: If the expert took no step in any of them
+        """
+        parts = [segment for segment in segments if segment.fork_step < len(segment)]
+        if not parts:
+            raise FeedbackError("Demonstrations.from_segments: got no segment with a step of the expert's, expected one.")
+        observations: list[Any] = [rows_from(part.observations, part.fork_step) for part in parts]
+        actions = np.concatenate([part.actions[part.fork_step :] for part in parts])
+        if isinstance(observations[0], dict):
+            return cls({k: np.concatenate([part[k] for part in observations]) for k in observations[0]}, actions, label=label)
+        return cls(np.concatenate(observations), actions, label=label)
+
+    def save(self, path: str | Path) -> None:
+        """
+        Write a ``.npz`` that :meth:`load` reads: one array for each field, ``observations/<key>`` for dicts.
+
+        :param path: The file; ``.npz`` is appended where it is missing
+        :raises FeedbackError: If a field can't be written without pickling, or a key is no name for an array
+        """
+        arrays: dict[str, Any] = {"actions": self.actions, "weights": self.weights, "label": np.array(self.label)}
+        if isinstance(self.observations, dict):
+            arrays |= {f"{_OF_DICT}{key}": value for key, value in self.observations.items()}
+        else:
+            arrays["observations"] = self.observations
+        if self.action_masks is not None:
+            arrays["action_masks"] = self.action_masks
+        for name, array in arrays.items():
+            if array.dtype.hasobject:
+                raise FeedbackError(f"Demonstrations.save: {name} holds Python objects, expected numbers. Convert it first.")
+            if "\0" in name or name.endswith(".npy"):
+                raise FeedbackError(f"Demonstrations.save: {name!r} is no name for an array in a .npz. Rename that key.")
+        np.savez_compressed(_npz(path), **arrays)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Demonstrations:
+        """
+        Read what :meth:`save` wrote, or any ``.npz`` of arrays ``observations`` (or ``observations/<key>`` for dicts),
+        ``actions`` and, if they are there, ``weights``, ``label`` and ``action_masks``. Nothing is unpickled.
+
+        :param path: The file, with or without ``.npz``
+        :return: The rows
+        :raises FileNotFoundError: If there is no such file
+        :raises FeedbackError: If it is another kind of file, or arrays are missing, unknown or don't fit together
+        """
+        path = Path(path) if Path(path).exists() else _npz(path)
+        arrays = _read(path)
+        observations: Any = arrays.pop("observations", None)
+        of_dict = {name: arrays.pop(name) for name in list(arrays) if name.startswith(_OF_DICT)}
+        known = {"actions", "weights", "label", "action_masks"}
+        if (observations is None) == (not of_dict) or "actions" not in arrays or not set(arrays) <= known:
+            came = sorted([*arrays, *of_dict, *([] if observations is None else ["observations"])])
+            raise FeedbackError(
+                f"Demonstrations.load: {path} holds {', '.join(came) or 'no arrays'}; expected actions, observations "
+                f"(or {_OF_DICT}<key> for dict observations) and nothing else but weights, label and action_masks."
+            )
+        if of_dict:
+            observations = {name.removeprefix(_OF_DICT): array for name, array in of_dict.items()}
+        label: Any = str(arrays.pop("label", "sample"))
+        try:
+            return cls(observations, label=label, **arrays)
+        except FeedbackError as error:
+            raise FeedbackError(f"Demonstrations.load: {path}: {error}") from error
+
+
+def _npz(path: str | Path) -> Path:
+    return Path(path) if str(path).endswith(".npz") else Path(f"{path}.npz")
+
+
+def _read(path: Path) -> dict[str, np.ndarray]:
+    """All arrays of a .npz, by name."""
+    if not path.exists():
+        raise FileNotFoundError(f"Demonstrations.load: there is no {path}. Write one with Demonstrations.save.")
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return dict(file)
+    except (OSError, EOFError, TypeError, ValueError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
+        raise FeedbackError(
+            f"Demonstrations.load: {path} can't be read as a .npz of plain arrays ({error}). "
+            "Write one with Demonstrations.save or np.savez; object arrays are refused."
+        ) from error
+
+
+def _as_masks(masks: Any) -> np.ndarray:
+    array = np.asarray(masks)
+    if array.ndim != 2 or not (array.dtype == bool or (array.dtype.kind in "iu" and np.isin(array, (0, 1)).all())):
+        raise FeedbackError(
+            f"Demonstrations: action_masks: got shape {array.shape} of {array.dtype}, expected booleans [K, n_masks]: "
+            "one row for each action, true where an action was allowed."
+        )
+    return array.astype(bool, copy=False)
+
+
+def _check_masks(masks: np.ndarray, actions: np.ndarray, space: spaces.Space) -> None:
+    """Raise unless the masks are as wide as the space's choices are many, and allow each row's own action."""
+    if isinstance(space, spaces.Discrete):
+        choices = np.array([space.n])
+    elif isinstance(space, spaces.MultiDiscrete):
+        choices = space.nvec.flatten()
+    elif isinstance(space, spaces.MultiBinary):
+        choices = np.full(int(np.prod(space.shape)), 2)
+    else:
+        raise FeedbackError(
+            f"demonstrations: got action_masks for {space}, which has no single actions to mask. Leave them out."
+        )
+    if masks.shape[1] != choices.sum():
+        raise FeedbackError(
+            f"demonstrations: action_masks has shape {masks.shape}, expected {(len(actions), int(choices.sum()))} for {space}."
+        )
+    chosen = actions.reshape(len(actions), -1) - np.ravel(getattr(space, "start", 0))
+    columns = chosen + np.concatenate([[0], np.cumsum(choices)[:-1]])
+    forbidden = np.flatnonzero(~masks[np.arange(len(masks))[:, None], columns].all(axis=1))
+    if len(forbidden):
+        row = int(forbidden[0])
+        raise FeedbackError(
+            f"demonstrations: row {row}: its mask {masks[row].astype(int).tolist()} forbids its own action "
+            f"{actions[row].tolist()}. Correct the mask, or leave out the row."
+        )
 
 
 def _paired_with_space(observations: Observations, space: spaces.Space) -> list[tuple[str, Any, spaces.Space]]:

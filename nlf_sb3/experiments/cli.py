@@ -6,9 +6,12 @@ import os
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from nlf_sb3.errors import MissingExtraError, require
+from nlf_sb3.experiments.train import Train
+
+_FOR_EXPERIMENTS = ("joblib", "matplotlib", "pandas", "rich", "scipy", "mujoco")
 
 
 @dataclass
@@ -33,6 +36,8 @@ class Reproduce:
     """paper: the protocol of the claims. feedback: the same arms with the feedback preset and varied start states."""
     scale: float = 1.0
     """Factor on every number of episodes, for a quick look. Thresholds move with it."""
+
+    needs: ClassVar[tuple[str, ...]] = _FOR_EXPERIMENTS
 
     def run(self) -> None:
         """Run it."""
@@ -62,6 +67,8 @@ class TrainExpert:
     out: Path = Path("expert.zip")
     """File to write."""
 
+    needs: ClassVar[tuple[str, ...]] = _FOR_EXPERIMENTS
+
     def run(self) -> None:
         """Run it."""
         from rich.console import Console
@@ -85,22 +92,23 @@ def main() -> None:
     """Entry point of ``nlf-sb3``."""
     try:
         tyro: Any = require("tyro", "experiments", "The command line")
-        for module in ("joblib", "matplotlib", "pandas", "rich", "scipy", "mujoco"):
+        command = tyro.cli(
+            Annotated[Reproduce, tyro.conf.subcommand("reproduce")]
+            | Annotated[TrainExpert, tyro.conf.subcommand("train-expert")]
+            | Annotated[Train, tyro.conf.subcommand("train"), tyro.conf.UseAppendAction],
+            prog="nlf-sb3",
+            description="Train Stable-Baselines3 agents from a person's score, words and demonstrations.",
+            config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),
+        )
+        for module in command.needs:
             require(module, "experiments", "The command line")
+        command.run()
     except MissingExtraError as error:
         sys.exit(str(error))
-    command = tyro.cli(
-        Annotated[Reproduce, tyro.conf.subcommand("reproduce")] | Annotated[TrainExpert, tyro.conf.subcommand("train-expert")],
-        prog="nlf-sb3",
-        description="Train Stable-Baselines3 agents from a person's score, words and demonstrations.",
-        config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),
-    )
-    try:
-        command.run()
-    except (FileExistsError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         sys.exit(f"nlf-sb3: {error}")
-    except KeyboardInterrupt:
-        sys.exit("nlf-sb3: interrupted; finished runs are kept, go on with --resume")
+    except KeyboardInterrupt as error:
+        sys.exit(f"nlf-sb3: {error or 'interrupted; finished runs are kept, go on with --resume'}")
 
 
 if __name__ == "__main__":

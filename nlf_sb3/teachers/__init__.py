@@ -3,6 +3,7 @@
 from nlf_sb3.teachers.any_expert import as_expert
 from nlf_sb3.teachers.experts import CallableExpert, Expert
 from nlf_sb3.teachers.lqr import LQRExpert
+from nlf_sb3.teachers.nearest import NearestStateExpert
 from nlf_sb3.teachers.policy_expert import PolicyExpert
 from nlf_sb3.teachers.teachers import (
     CombinedTeacher,
@@ -19,6 +20,7 @@ __all__ = [
     "Expert",
     "ExpertTeacher",
     "LQRExpert",
+    "NearestStateExpert",
     "PolicyExpert",
     "ScoreTeacher",
     "Teacher",
