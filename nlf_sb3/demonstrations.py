@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,8 +10,10 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
+from nlf_sb3.demonstration_files import read_npz, write_npz
 from nlf_sb3.errors import FeedbackError
 from nlf_sb3.feedback import Label
+from nlf_sb3.masks import check_allowed
 from nlf_sb3.segments import ExpertSegment, Observations, rows_from
 from nlf_sb3.validation import check_actions
 
@@ -85,7 +85,7 @@ class Demonstrations:
             if np.shape(array) != shape:
                 raise FeedbackError(f"demonstrations: {name} has shape {np.shape(array)}, expected {shape} for {space}.")
         if self.action_masks is not None:
-            _check_masks(self.action_masks, actions, action_space)
+            check_allowed(actions, self.action_masks, action_space, "demonstrations")
         return replace(self, actions=actions)
 
     @classmethod
@@ -121,12 +121,7 @@ class Demonstrations:
             arrays["observations"] = self.observations
         if self.action_masks is not None:
             arrays["action_masks"] = self.action_masks
-        for name, array in arrays.items():
-            if array.dtype.hasobject:
-                raise FeedbackError(f"Demonstrations.save: {name} holds Python objects, expected numbers. Convert it first.")
-            if "\0" in name or name.endswith(".npy"):
-                raise FeedbackError(f"Demonstrations.save: {name!r} is no name for an array in a .npz. Rename that key.")
-        np.savez_compressed(_npz(path), **arrays)
+        write_npz(path, arrays)
 
     @classmethod
     def load(cls, path: str | Path) -> Demonstrations:
@@ -139,8 +134,7 @@ class Demonstrations:
         :raises FileNotFoundError: If there is no such file
         :raises FeedbackError: If it is another kind of file, or arrays are missing, unknown or don't fit together
         """
-        path = Path(path) if Path(path).exists() else _npz(path)
-        arrays = _read(path)
+        arrays = read_npz(path)
         observations: Any = arrays.pop("observations", None)
         of_dict = {name: arrays.pop(name) for name in list(arrays) if name.startswith(_OF_DICT)}
         known = {"actions", "weights", "label", "action_masks"}
@@ -159,24 +153,6 @@ class Demonstrations:
             raise FeedbackError(f"Demonstrations.load: {path}: {error}") from error
 
 
-def _npz(path: str | Path) -> Path:
-    return Path(path) if str(path).endswith(".npz") else Path(f"{path}.npz")
-
-
-def _read(path: Path) -> dict[str, np.ndarray]:
-    """All arrays of a .npz, by name."""
-    if not path.exists():
-        raise FileNotFoundError(f"Demonstrations.load: there is no {path}. Write one with Demonstrations.save.")
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            return dict(file)
-    except (OSError, EOFError, TypeError, ValueError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
-        raise FeedbackError(
-            f"Demonstrations.load: {path} can't be read as a .npz of plain arrays ({error}). "
-            "Write one with Demonstrations.save or np.savez; object arrays are refused."
-        ) from error
-
-
 def _as_masks(masks: Any) -> np.ndarray:
     array = np.asarray(masks)
     if array.ndim != 2 or not (array.dtype == bool or (array.dtype.kind in "iu" and np.isin(array, (0, 1)).all())):
@@ -185,33 +161,6 @@ def _as_masks(masks: Any) -> np.ndarray:
             "one row for each action, true where an action was allowed."
         )
     return array.astype(bool, copy=False)
-
-
-def _check_masks(masks: np.ndarray, actions: np.ndarray, space: spaces.Space) -> None:
-    """Raise unless the masks are as wide as the space's choices are many, and allow each row's own action."""
-    if isinstance(space, spaces.Discrete):
-        choices = np.array([space.n])
-    elif isinstance(space, spaces.MultiDiscrete):
-        choices = space.nvec.flatten()
-    elif isinstance(space, spaces.MultiBinary):
-        choices = np.full(int(np.prod(space.shape)), 2)
-    else:
-        raise FeedbackError(
-            f"demonstrations: got action_masks for {space}, which has no single actions to mask. Leave them out."
-        )
-    if masks.shape[1] != choices.sum():
-        raise FeedbackError(
-            f"demonstrations: action_masks has shape {masks.shape}, expected {(len(actions), int(choices.sum()))} for {space}."
-        )
-    chosen = actions.reshape(len(actions), -1) - np.ravel(getattr(space, "start", 0))
-    columns = chosen + np.concatenate([[0], np.cumsum(choices)[:-1]])
-    forbidden = np.flatnonzero(~masks[np.arange(len(masks))[:, None], columns].all(axis=1))
-    if len(forbidden):
-        row = int(forbidden[0])
-        raise FeedbackError(
-            f"demonstrations: row {row}: its mask {masks[row].astype(int).tolist()} forbids its own action "
-            f"{actions[row].tolist()}. Correct the mask, or leave out the row."
-        )
 
 
 def _paired_with_space(observations: Observations, space: spaces.Space) -> list[tuple[str, Any, spaces.Space]]:

@@ -22,7 +22,7 @@ def choices_per_dimension(space: spaces.Space) -> list[int]:
         return [int(n) for n in np.ravel(space.nvec)]
     if isinstance(space, spaces.MultiBinary):
         return [2] * int(np.prod(space.shape))
-    raise FeedbackError(f"Actions of {space} can't be masked: masks are for Discrete, MultiDiscrete and MultiBinary.")
+    raise FeedbackError(f"Actions of {space} can't be masked: masks are for Discrete, MultiDiscrete and MultiBinary spaces.")
 
 
 def allowed_rows(actions: np.ndarray, masks: np.ndarray, space: spaces.Space) -> np.ndarray:
@@ -35,9 +35,9 @@ def allowed_rows(actions: np.ndarray, masks: np.ndarray, space: spaces.Space) ->
     :param space: The action space
     :return: Whether the mask allows all of a row's action, ``[n]``
     """
-    choices = choices_per_dimension(space)
-    start = int(space.start) if isinstance(space, spaces.Discrete) else 0
-    columns = actions.reshape(len(actions), -1).astype(np.int64) - start + np.concatenate([[0], np.cumsum(choices)[:-1]])
+    first_columns = np.cumsum([0, *choices_per_dimension(space)[:-1]])
+    chosen = actions.reshape(len(actions), -1).astype(np.int64) - np.ravel(getattr(space, "start", 0))
+    columns = chosen + first_columns
     taken: np.ndarray = np.take_along_axis(np.asarray(masks, dtype=bool), columns, axis=1)
     return taken.all(axis=1)  # type: ignore[no-any-return, return-value]
 
@@ -55,8 +55,11 @@ def check_allowed(
     :param space: The action space
     :param source: What the actions are, for the error message
     :param row_name: What a row is called there
-    :raises FeedbackError: At the first action that its mask forbids
+    :raises FeedbackError: At the first action that its mask forbids, and for masks of another width than the space's
     """
+    width = sum(choices_per_dimension(space))
+    if masks.shape != (len(actions), width):
+        raise FeedbackError(f"{source}: action masks have shape {masks.shape}, expected {(len(actions), width)} for {space}.")
     allowed = allowed_rows(actions, masks, space)
     if allowed.all():
         return

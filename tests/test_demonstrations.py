@@ -202,7 +202,7 @@ def test_masks_are_kept_and_one_that_forbids_its_own_action_is_an_error_that_nam
         used = column in used_columns(space, actions[1])
         narrowed = Demonstrations(np.zeros((2, 3), np.float32), np.array(actions), action_masks=wrong)
         if used:
-            with pytest.raises(FeedbackError, match=r"demonstrations: row 1: its mask \[.*\] forbids its own action"):
+            with pytest.raises(FeedbackError, match=r"demonstrations: row 1 is .*, which the action mask forbids there"):
                 narrowed.checked(SPACE, space)
         else:
             narrowed.checked(SPACE, space)
@@ -237,10 +237,10 @@ def test_zeros_and_ones_are_masks_as_gymnasium_writes_them():
 
 def test_masks_of_another_space_are_refused():
     rows = Demonstrations(np.zeros((2, 3), np.float32), np.zeros(2, int), action_masks=np.ones((2, 4), bool))
-    with pytest.raises(FeedbackError, match=r"action_masks has shape \(2, 4\), expected \(2, 3\) for Discrete\(3\)"):
+    with pytest.raises(FeedbackError, match=r"action masks have shape \(2, 4\), expected \(2, 3\) for Discrete\(3\)"):
         rows.checked(SPACE, spaces.Discrete(3))
     rows = Demonstrations(np.zeros((2, 3), np.float32), np.zeros((2, 1), np.float32), action_masks=np.ones((2, 4), bool))
-    with pytest.raises(FeedbackError, match="no single actions to mask"):
+    with pytest.raises(FeedbackError, match="can't be masked"):
         rows.checked(SPACE, spaces.Box(-1, 1, (1,)))
 
 

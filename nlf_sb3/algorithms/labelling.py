@@ -129,7 +129,7 @@ class LabelsRollouts(CollectsFeedback):
         picked = {k: v[chosen] for k, v in observations.items()} if isinstance(observations, dict) else observations[chosen]
         tensor, _ = self.policy.obs_to_tensor(to_policy_observations(self.env, picked))  # type: ignore[arg-type]
         actions = check_actions(demonstrations.actions[chosen], self.action_space, n_rows, "demonstrations")
-        masks = getattr(demonstrations, "action_masks", None)
+        masks = demonstrations.action_masks
         masks = None if masks is None else masks[chosen]
         assert demonstrations.weights is not None
         return DemonstrationRows(
