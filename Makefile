@@ -26,6 +26,7 @@ $(VENV)/installed: pyproject.toml constraints.txt
 		|| (echo "Python 3.10 to 3.12 is needed: make PYTHON=python3.11 $(MAKECMDGOALS)"; exit 1)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --no-deps imitation==1.0.1
 	touch $@
 
 clean:
