@@ -20,6 +20,7 @@ from nlf_sb3 import Feedback
 from nlf_sb3.teachers import Expert
 
 OBS_DIM = 3
+PENDULUM = "InvertedPendulum-v5" if "InvertedPendulum-v5" in gym.registry else "InvertedPendulum-v4"
 
 
 class ToyEnv(gym.Env):
@@ -130,7 +131,7 @@ def cartpole_expert(observations: np.ndarray) -> np.ndarray:
 
 
 def pendulum_expert(observations: np.ndarray) -> np.ndarray:
-    """A linear controller that balances InvertedPendulum-v5."""
+    """A linear controller that balances InvertedPendulum."""
     gains = np.array([0.5, 8.0, 0.8, 1.5])
     return np.clip(np.asarray(observations) @ gains, -3.0, 3.0)[:, None].astype(np.float32)
 

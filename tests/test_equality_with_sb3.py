@@ -7,7 +7,7 @@ import inspect
 
 import pytest
 import stable_baselines3
-from helpers import assert_same_model, cartpole_expert, largest_difference, pendulum_expert, teacher, watch
+from helpers import PENDULUM, assert_same_model, cartpole_expert, largest_difference, pendulum_expert, teacher, watch
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import VecNormalize
 
@@ -16,7 +16,7 @@ from nlf_sb3 import FeedbackWrapper
 
 STEPS = 4096
 FEW_STEPS = 1024
-EXPERTS = {"CartPole-v1": cartpole_expert, "InvertedPendulum-v5": pendulum_expert}
+EXPERTS = {"CartPole-v1": cartpole_expert, PENDULUM: pendulum_expert}
 N_ENVS = 4
 SETTINGS = {"A2C": {"n_steps": 8}, "PPO": {"n_steps": 128, "n_epochs": 3}}
 
@@ -95,7 +95,7 @@ def test_every_argument_of_sb3_is_taken_and_ours_are_keywords_only(algorithm):
 def test_equality_holds_on_several_normalised_environments_with_sde(algorithm, labels):
     def train(package, **kwargs):
         feedback = kwargs.pop("feedback", None)
-        env = make_vec_env("InvertedPendulum-v5", n_envs=2, wrapper_class=feedback, seed=1)
+        env = make_vec_env(PENDULUM, n_envs=2, wrapper_class=feedback, seed=1)
         settings = {**common(algorithm), "n_steps": 64}
         model = getattr(package, algorithm)("MlpPolicy", VecNormalize(env), use_sde=True, **kwargs, **settings)
         return model.learn(512)

@@ -6,14 +6,17 @@ import sys
 from pathlib import Path
 
 import pytest
+from helpers import PENDULUM
 
 EXAMPLES = sorted((Path(__file__).parent.parent / "examples").glob("*.py"))
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
 def test_example_runs_and_says_something(example, tmp_path):
+    script = tmp_path / example.name  # Gymnasium 0.29 has another version of the pendulum
+    script.write_text(example.read_text().replace("InvertedPendulum-v5", PENDULUM))
     result = subprocess.run(
-        [sys.executable, str(example)],
+        [sys.executable, str(script)],
         capture_output=True,
         text=True,
         timeout=120,

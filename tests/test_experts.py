@@ -10,6 +10,7 @@ import sb3_contrib
 import stable_baselines3 as sb3
 import torch as th
 from gymnasium import spaces
+from helpers import PENDULUM
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 from nlf_sb3 import REINFORCE, Feedback, FeedbackError, FeedbackWrapper
@@ -354,7 +355,7 @@ def test_a_seeded_teacher_s_choice_of_steps_is_not_driven_by_the_environment_s_o
 
 @pytest.fixture(scope="module")
 def pendulum():
-    env = gym.make("InvertedPendulum-v5")
+    env = gym.make(PENDULUM)
     yield env
     env.close()
 
@@ -454,7 +455,7 @@ def test_the_lqr_refuses_environments_that_aren_t_mujoco(env_id):
         LQRExpert.from_env(gym.make(env_id))
 
 
-@pytest.mark.parametrize("env_id", ["InvertedDoublePendulum-v5", "Reacher-v5"])
+@pytest.mark.parametrize("env_id", ["InvertedDoublePendulum-v4", "Reacher-v4"])
 def test_the_lqr_refuses_observations_that_aren_t_positions_and_velocities(env_id):
     env = gym.make(env_id)
     with pytest.raises(FeedbackError, match=r"LQRExpert: .*observes Box.*expected \(qpos, qvel\) of \d+ numbers"):

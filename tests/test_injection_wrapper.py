@@ -8,6 +8,7 @@ import pytest
 import stable_baselines3 as sb3
 import torch as th
 from gymnasium import spaces
+from helpers import PENDULUM
 
 from nlf_sb3 import FeedbackWrapper, TrajectoryInjection, TwinError
 from nlf_sb3.returns import discounted_returns
@@ -294,9 +295,7 @@ class _RecordSeed(gym.Wrapper):
         return super().reset(seed=seed, options=options)
 
 
-@pytest.mark.parametrize(
-    "make", [line, lambda: gym.make("InvertedPendulum-v5", max_episode_steps=10)], ids=["line", "pendulum"]
-)
+@pytest.mark.parametrize("make", [line, lambda: gym.make(PENDULUM, max_episode_steps=10)], ids=["line", "pendulum"])
 def test_the_agent_s_trajectory_is_the_one_without_the_wrapper(make):
     inner = _RecordSeed(make())
     space = inner.action_space
@@ -357,7 +356,7 @@ def test_an_environment_that_reuses_its_info_does_not_repeat_an_old_segment():
 
 
 def test_the_pendulum_s_twin_follows_the_agent_exactly_and_the_expert_balances_it():
-    env = gym.make("InvertedPendulum-v5", max_episode_steps=60)
+    env = gym.make(PENDULUM, max_episode_steps=60)
     expert = LQRExpert.from_env(env)
     injected = TrajectoryInjection(env, expert, 0.2)
     env.action_space.seed(0)

@@ -4,6 +4,7 @@ import os
 
 import gymnasium as gym
 import psutil
+from helpers import PENDULUM
 from stable_baselines3.common.callbacks import BaseCallback
 
 from nlf_sb3 import REINFORCE, TrajectoryInjection, presets
@@ -25,7 +26,7 @@ class MemoryOfEpisodes(BaseCallback):
 def test_resident_memory_stays_flat_over_injected_episodes():
     # The bar is 50 MB from episode 100 to 600 with whole expert episodes (benchmarks/memory.py). Shorter
     # segments are enough to see what keeps a graph or a segment: 400 episodes of 150 rows.
-    env = gym.make("InvertedPendulum-v5")
+    env = gym.make(PENDULUM)
     env = TrajectoryInjection(env, LQRExpert.from_env(env, std=0.1), max_segment_steps=150)
     memory = MemoryOfEpisodes(500)
     REINFORCE(env=env, seed=1, device="cpu", **{**presets.paper(), "baseline": True}).learn(10**9, callback=memory)

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import stable_baselines3
 import torch as th
-from helpers import assert_same_model, cartpole_expert, parameters_of
+from helpers import PENDULUM, assert_same_model, cartpole_expert, parameters_of
 from rich.console import Console
 from stable_baselines3.common.monitor import load_results
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
@@ -28,7 +28,6 @@ from nlf_sb3.experiments.train_run import train
 from nlf_sb3.experiments.train_setup import algorithm_class, parse_alpha
 
 QUIET = Console(file=open(os.devnull, "w"), force_terminal=False)  # noqa: SIM115 - lives as long as the tests
-PENDULUM = "InvertedPendulum-v5" if "InvertedPendulum-v5" in gym.registry else "InvertedPendulum-v4"
 PPO = ("n_steps=32", "batch_size=32", "n_epochs=2")
 QUICK = {"checkpoint_every": 0, "eval_every": 0, "eval_episodes": 1, "device": "cpu"}
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch as th
 from gymnasium import spaces
+from helpers import PENDULUM
 from stable_baselines3 import A2C
 from stable_baselines3.common.env_checker import check_env
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv
@@ -310,9 +311,9 @@ def test_a_teacher_that_draws_leaves_the_global_random_state_alone(untouched_ran
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_the_pendulum_runs_the_same_with_a_sampling_expert_beside_it(seed):
-    expert = LQRExpert.from_env(gym.make("InvertedPendulum-v5"), std=0.1)
-    plain = play(gym.make("InvertedPendulum-v5"), 40, seed)
-    wrapped = play(FeedbackWrapper(gym.make("InvertedPendulum-v5"), ExpertTeacher(expert)), 40, seed)
+    expert = LQRExpert.from_env(gym.make(PENDULUM), std=0.1)
+    plain = play(gym.make(PENDULUM), 40, seed)
+    wrapped = play(FeedbackWrapper(gym.make(PENDULUM), ExpertTeacher(expert)), 40, seed)
     assert all(np.array_equal(a[0], b[0]) for a, b in zip(plain, wrapped, strict=True))
 
 
@@ -358,7 +359,7 @@ def test_fixed_start_begins_every_episode_in_the_state_of_its_seed(seed):
 
 
 def test_fixed_start_is_remade_by_gym_make_from_its_spec():
-    env = FixedStart(gym.make("InvertedPendulum-v5", max_episode_steps=7), 3)
+    env = FixedStart(gym.make(PENDULUM, max_episode_steps=7), 3)
     remade = gym.make(env.spec)
     assert isinstance(remade, FixedStart)
     assert remade.start_seed == 3

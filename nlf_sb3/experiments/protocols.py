@@ -18,7 +18,8 @@ from nlf_sb3.wrappers import FixedStart, TrajectoryInjection
 
 Arm = Literal["reinforce", "joint", "injection", "control"]
 ARMS: tuple[Arm, ...] = ("reinforce", "joint", "injection", "control")
-ENV_ID = "InvertedPendulum-v5"
+# Gymnasium 0.29 has no v5. The two differ in the reward of the last, fallen step: v4 gives 1, v5 gives 0.
+ENV_ID = "InvertedPendulum-v5" if "InvertedPendulum-v5" in gym.registry else "InvertedPendulum-v4"
 
 
 @dataclass(frozen=True)
