@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
@@ -10,6 +11,7 @@ import pytest
 import torch as th
 from gymnasium import spaces
 from hypothesis import settings
+from recording import record
 from stable_baselines3.common.logger import KVWriter, Logger
 
 th.set_num_threads(1)
@@ -121,3 +123,13 @@ def untouched_random_state():
     assert th.equal(th.get_rng_state(), torch_before)
     assert np.array_equal(np.random.get_state()[1], numpy_before[1])
     assert np.random.get_state()[2] == numpy_before[2]
+
+
+def pytest_addoption(parser):
+    parser.addoption("--record-set", metavar="NAME", help="leave the versions in results/versions/NAME.json if all pass")
+
+
+def pytest_sessionfinish(session, exitstatus):
+    name = session.config.getoption("--record-set")
+    if name and not hasattr(session.config, "workerinput"):
+        record(Path(session.config.rootpath) / "results" / "versions" / f"{name}.json", passed=exitstatus == 0)
