@@ -12,7 +12,8 @@ PACKAGES = ["stable-baselines3", "sb3-contrib", "gymnasium", "numpy", "torch", "
 
 def versions() -> dict[str, str]:
     """Name of each package that matters -> its version, without the build's suffix."""
-    return {package: version(package).split("+")[0] for package in PACKAGES} | {"python": ".".join(map(str, sys.version_info[:2]))}
+    python = ".".join(map(str, sys.version_info[:2]))
+    return {"python": python} | {package: version(package).split("+")[0] for package in PACKAGES}
 
 
 def record(path: Path, passed: bool) -> None:
