@@ -49,15 +49,19 @@ def feedback(algorithm: str = "PPO") -> dict[str, Any]:
     Measured on InvertedPendulum-v5; the README's figures of the protocol ``feedback`` are REINFORCE's
     with this preset.
 
-    :param algorithm: ``"REINFORCE"``, ``"A2C"`` or ``"PPO"``
+    :param algorithm: Name of an algorithm of this package
     :return: Keyword arguments, ``policy`` among them
     :raises ValueError: For any other algorithm
     """
     shared: dict[str, Any] = {"policy": "MlpPolicy", "alpha": 0.5, "imitation": "nll", "injection": "bounded"}
+    ppo: dict[str, Any] = {"learning_rate": 3e-3, "n_steps": 128, "batch_size": 64, "n_epochs": 10}
     own: dict[str, dict[str, Any]] = {
         "REINFORCE": {"learning_rate": 5e-3, "n_episodes": 4, "batch_size": 1, "normalize_returns": True},
         "A2C": {"learning_rate": 3e-3, "n_steps": 32, "normalize_advantage": True, "use_rms_prop": False},
-        "PPO": {"learning_rate": 3e-3, "n_steps": 128, "batch_size": 64, "n_epochs": 10},
+        "PPO": ppo,
+        "MaskablePPO": ppo,
+        "TRPO": {"learning_rate": 3e-3, "n_steps": 128, "target_kl": 0.05},
+        "RecurrentPPO": {**ppo, "policy": "MlpLstmPolicy", "learning_rate": 1e-3},
     }
     if algorithm not in own:
         raise ValueError(f"algorithm: got {algorithm!r}, expected one of {', '.join(own)}.")

@@ -16,6 +16,7 @@ import stable_baselines3
 import torch as th
 from helpers import PENDULUM, assert_same_model, cartpole_expert, parameters_of
 from rich.console import Console
+from sb3_contrib.common.envs import InvalidActionEnvDiscrete
 from stable_baselines3.common.monitor import load_results
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
@@ -80,6 +81,13 @@ class InterruptedEnv(gym.Wrapper):
 
 
 gym.register("NLFInterrupted-v0", lambda **kwargs: InterruptedEnv(gym.make("CartPole-v1", **kwargs)))
+
+
+def _masked(**kwargs):
+    return gym.wrappers.TimeLimit(InvalidActionEnvDiscrete(dim=6, ep_length=20, n_invalid_actions=3), 20)
+
+
+gym.register("NLFMasked-v0", _masked)
 
 
 # --- what a run writes --------------------------------------------------------------------------------
@@ -147,6 +155,32 @@ def test_each_kind_of_expert_teaches(tmp_path, rows, pendulum_model):
     assert policy.expert_queries == policy.steps
     again = run(tmp_path / "again", expert=str(tmp_path / "joint"))
     assert again.expert_queries == 128
+
+
+SETTINGS_OF_CONTRIB = {"TRPO": ("n_steps=32",), "RecurrentPPO": PPO}
+
+
+@pytest.mark.parametrize("method", ["joint", "injection", "takeover"])
+@pytest.mark.parametrize("algorithm", SETTINGS_OF_CONTRIB)
+def test_the_algorithms_of_contrib_train_and_go_on(tmp_path, rows, algorithm, method):
+    options = {"expert": str(rows), "method": method, "algorithm": algorithm, "set": SETTINGS_OF_CONTRIB[algorithm]}
+    first = run(tmp_path / "run", **options, checkpoint_every=64)
+    assert (first.expert_queries > 0, first.expert_steps > 0) == (method == "joint", method != "joint")
+    second = run(tmp_path / "run", **options, checkpoint_every=64, timesteps=192, resume=True)
+    assert second.steps == 192
+    assert second.expert_queries + second.expert_steps > first.expert_queries + first.expert_steps
+
+
+def test_maskable_ppo_trains_and_is_evaluated_within_its_masks(tmp_path):
+    summary = run(tmp_path / "run", "NLFMasked-v0", algorithm="MaskablePPO", eval_every=64, preset="feedback")
+    assert (summary.steps, summary.episodes) == (128, 6)
+    assert np.load(tmp_path / "run" / "evaluations.npz")["timesteps"].tolist() == [64, 128]
+
+
+def test_maskable_ppo_without_masks_is_one_line(tmp_path, monkeypatch):
+    message = command(monkeypatch, "--env", "CartPole-v1", "--out", tmp_path / "run", "--algorithm", "MaskablePPO")
+    assert message == "nlf-sb3: Environment does not support action masking. Consider using ActionMasker wrapper"
+    assert not (tmp_path / "run").exists()
 
 
 def test_an_expert_that_was_normalised_brings_its_statistics(tmp_path):

@@ -1,0 +1,30 @@
+"""The preset of every algorithm learns the pendulum from an expert's labels within a few thousand steps."""
+
+import gymnasium as gym
+import pytest
+from helpers import PENDULUM, cartpole_expert, pendulum_expert
+from stable_baselines3.common.callbacks import EvalCallback, StopTrainingOnRewardThreshold
+
+import nlf_sb3
+from nlf_sb3 import presets
+
+BUDGET = 6_000
+
+
+@pytest.mark.parametrize("algorithm", ["REINFORCE", "A2C", "PPO", "TRPO", "RecurrentPPO", "MaskablePPO"])
+def test_feedback_learns_fast(algorithm):
+    env_id, solved = ("CartPole-v1", 475) if algorithm == "MaskablePPO" else (PENDULUM, 950)
+    arguments = {**presets.feedback(algorithm), "seed": 1, "device": "cpu"}
+    expert = cartpole_expert if algorithm == "MaskablePPO" else pendulum_expert
+    model = getattr(nlf_sb3, algorithm)(env=gym.make(env_id), expert=expert, **arguments)
+    more = {"use_masking": False} if algorithm == "MaskablePPO" else {}
+    reached = StopTrainingOnRewardThreshold(solved)
+    evaluation = EvalCallback(gym.make(env_id), callback_on_new_best=reached, eval_freq=500, n_eval_episodes=3, verbose=0)
+    model.learn(BUDGET, callback=evaluation, **more)
+    assert evaluation.best_mean_reward >= solved
+
+
+@pytest.mark.parametrize("preset", [presets.feedback, presets.paper])
+def test_another_algorithm_is_refused(preset):
+    with pytest.raises(ValueError, match="SAC"):
+        preset("SAC")
