@@ -81,16 +81,15 @@ SGD = {"optimizer_class": th.optim.SGD}
 """The step of Adam hardly depends on the gradient's size, and would hide a wrong scale."""
 
 
-# --- the networks by hand ----------------------------------------------------------------------------
-
-
 class ContribCapture(Capture):
-    """Besides rollouts, which rows started an episode (flat), and the learner's own generator before the update."""
+    """Besides rollouts, which rows started an episode (flat), its injected rows as the update will get
+    them, and the learner's own generator before it deals them out."""
 
     def _on_rollout_end(self) -> None:
         super()._on_rollout_end()
         rollout: Any = self.rollouts[-1]
         rollout.starts = self.model.rollout_buffer.episode_starts.T.flatten().astype(bool)
+        rollout.injected = self.model._injected_rows()
         rollout.feedback_rng = copy.deepcopy(self.model._feedback_rng)
 
 
@@ -100,67 +99,3 @@ def learn(model: Any, n_rollouts: int = 1, **kwargs: Any) -> list[Any]:
     model.learn(model.n_steps * model.n_envs * n_rollouts, callback=capture, **kwargs)
     assert len(capture.rollouts) == n_rollouts
     return capture.rollouts
-
-
-def head(policy: Any, latent: th.Tensor, masks: np.ndarray | None = None) -> Any:
-    """The policy's distribution as torch's own, from the actor's last layer."""
-    output = policy.action_net(latent)
-    if hasattr(policy, "log_std"):
-        return th.distributions.Normal(output, policy.log_std.exp().expand_as(output))
-    return th.distributions.Categorical(
-        logits=output if masks is None else output.masked_fill(~th.as_tensor(masks), -1e8), validate_args=False
-    )
-
-
-def log_prob_of(distribution: Any, actions: Any, *, fixed_std: bool = False) -> th.Tensor:
-    """log pi(a|s), ``[n]``; with ``fixed_std`` it gives a Gaussian's standard deviation no gradient."""
-    if isinstance(distribution, th.distributions.Categorical):
-        return distribution.log_prob(th.as_tensor(actions).long().flatten())
-    scale = distribution.scale.detach() if fixed_std else distribution.scale
-    return th.distributions.Normal(distribution.loc, scale).log_prob(th.as_tensor(actions).float()).sum(dim=1)
-
-
-def zero_state(policy: Any) -> Any:
-    """Hidden and cell state of actor and critic, ``[layers, 1, hidden size]`` each, where an episode starts."""
-    return tuple(tuple(th.zeros(policy.lstm_hidden_state_shape) for _ in range(2)) for _ in range(2))
-
-
-def follow(policy: Any, observations: th.Tensor, state: Any) -> tuple[th.Tensor, th.Tensor, Any]:
-    """
-    Run a recurrent policy's own networks along one sequence.
-
-    :return: The actor's last latent ``[T, latent]``, values ``[T]``, and the state after the sequence
-    """
-    sequence = observations.unsqueeze(1)
-    latent_pi, pi = policy.lstm_actor(sequence, state[0])
-    latent_vf, vf = (latent_pi.detach(), pi) if policy.shared_lstm else (None, state[1])
-    if policy.lstm_critic is not None:
-        latent_vf, vf = policy.lstm_critic(sequence, state[1])
-    elif not policy.shared_lstm:
-        latent_vf = policy.critic(sequence)
-    values = policy.value_net(policy.mlp_extractor.forward_critic(latent_vf[:, 0]))
-    return policy.mlp_extractor.forward_actor(latent_pi[:, 0]), values.flatten(), (pi, vf)
-
-
-def states_along(policy: Any, observations: th.Tensor, starts: Any, state: Any) -> tuple[list[Any], Any]:
-    """Step by step: the state before each row of one environment, and the state after the last."""
-    before = []
-    with th.no_grad():
-        for observation, start in zip(observations, starts, strict=True):
-            state = zero_state(policy) if start else state
-            before.append(state)
-            *_, state = follow(policy, observation[None], state)
-    return before, state
-
-
-def states_of_rollouts(rollouts: list[Any], n_envs: int) -> list[Any]:
-    """The state before each row of the last of some rollouts, which follow one another, in flat order."""
-    carried = [zero_state(rollouts[0].policy)] * n_envs
-    for rollout in rollouts:
-        n_steps = len(rollout) // n_envs
-        before = []
-        for env in range(n_envs):
-            rows = slice(env * n_steps, (env + 1) * n_steps)
-            states, carried[env] = states_along(rollout.policy, rollout.observations[rows], rollout.starts[rows], carried[env])
-            before += states
-    return before

@@ -8,18 +8,14 @@ import torch as th
 from contrib_helpers import (
     ALL_EXPERTS,
     SGD,
-    follow,
-    head,
     learn,
-    log_prob_of,
     make,
     masked_expert,
     masks_of,
-    states_of_rollouts,
     vec_env,
-    zero_state,
 )
-from helpers import CategoricalExpert, GaussianExpert, batches_of, box_expert, largest_difference, step_by_hand
+from contrib_networks import head, log_prob_of, network, ppo_terms
+from helpers import CategoricalExpert, GaussianExpert, box_expert, largest_difference, step_by_hand
 
 from nlf_sb3 import Demonstrations
 from nlf_sb3.teachers import CallableExpert
@@ -54,68 +50,6 @@ def build(case, *, labels=None, **kwargs):
     """A model; ``labels`` are the arguments of its environments' teacher."""
     algorithm, action, settings = CASES[case]
     return make(algorithm, vec_env(action, N_ENVS, **(labels or {})), **{**STEP, **settings, **kwargs})
-
-
-class MaskedNetwork:
-    """Outputs of a MaskablePPO policy on rows of a rollout."""
-
-    def __init__(self, model, rollouts):
-        self.rollout = rollouts[-1]
-        self.model = model
-
-    def batches(self):
-        return batches_of(self.model, self.rollout)
-
-    def __call__(self, rows):
-        policy, observations = self.rollout.policy, self.rollout.observations[rows]
-        latent = policy.mlp_extractor.forward_actor(observations)
-        values = policy.value_net(policy.mlp_extractor.forward_critic(observations)).flatten()
-        return values, head(policy, latent, masks_of(observations))
-
-
-class RecurrentNetwork:
-    """Outputs of a RecurrentPPO policy: each unbroken part of an episode from the state that the rollout had there."""
-
-    def __init__(self, model, rollouts):
-        self.rollout, self.model = rollouts[-1], model
-        self.states = states_of_rollouts(rollouts, N_ENVS)
-
-    def batches(self):
-        """For each epoch sb3-contrib draws one row to begin with; the others follow in their order."""
-        generator = np.random.RandomState()
-        generator.set_state(self.rollout.numpy_state)
-        batches = []
-        for _ in range(self.model.n_epochs):
-            order = np.roll(np.arange(len(self.rollout)), -generator.randint(len(self.rollout)))
-            size = self.model.batch_size
-            batches += [order[start : start + size] for start in range(0, len(order), size)]
-        return batches
-
-    def __call__(self, rows):
-        policy, parts = self.rollout.policy, []
-        begins = self.rollout.starts[rows] | (rows % N_STEPS == 0)
-        begins[0] = True
-        for part in np.split(rows, np.flatnonzero(begins)[1:]):
-            state = zero_state(policy) if self.rollout.starts[part[0]] else self.states[part[0]]
-            parts.append(follow(policy, self.rollout.observations[part], state)[:2])
-        latent, values = (th.cat(column) for column in zip(*parts, strict=True))
-        return values, head(policy, latent)
-
-
-def network(model, rollouts):
-    return (RecurrentNetwork if hasattr(rollouts[-1].policy, "lstm_actor") else MaskedNetwork)(model, rollouts)
-
-
-def ppo_terms(model, rollout, rows, values, distribution):
-    """PPO's policy loss, and its entropy and value terms with their coefficients."""
-    advantages = rollout.advantages[rows]
-    advantages = (advantages - advantages.mean()) / (advantages.std() + 1e-8)
-    ratio = th.exp(log_prob_of(distribution, rollout.actions[rows]) - rollout.old_log_prob[rows])
-    policy_loss = -th.min(advantages * ratio, advantages * ratio.clamp(0.8, 1.2)).mean()
-    entropy = distribution.entropy()
-    entropy = entropy.sum(dim=1) if entropy.dim() > 1 else entropy
-    value_loss = ((values - rollout.returns[rows]) ** 2).mean()
-    return policy_loss, model.vf_coef * value_loss - model.ent_coef * entropy.mean()
 
 
 def joint_step_by_hand(model, rollouts, alpha, divergence, labelled=None, weights=None, extra=None):

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import sb3_contrib.trpo.trpo as contrib_trpo
 import torch as th
-from contrib_helpers import SGD, ContribCapture, learn, log_prob_of, make, vec_env
+from contrib_helpers import SGD, learn, make, vec_env
+from contrib_networks import log_prob_of
 from helpers import EXPERTS, largest_difference, step_by_hand
 from stable_baselines3.common.vec_env import DummyVecEnv
 
@@ -281,14 +282,6 @@ def test_the_logged_imitation_loss_is_that_of_the_policy_before_the_step():
 # --- injected rows -----------------------------------------------------------------------------------
 
 
-class KeepInjectedRows(ContribCapture):
-    """Besides rollouts, their injected rows as the update will get them."""
-
-    def _on_rollout_end(self):
-        super()._on_rollout_end()
-        self.rollouts[-1].injected = self.model._injected_rows()
-
-
 @pytest.mark.parametrize("injection", ["plain", "bounded"])
 @pytest.mark.parametrize("alpha", [None, 0.3])
 def test_injected_rows_are_rows_of_the_objective(alpha, injection):
@@ -297,9 +290,7 @@ def test_injected_rows_are_rows_of_the_objective(alpha, injection):
     expert = None if alpha is None else CallableExpert(EXPERTS["box"], label="sample")
     settings = {**SETTINGS, "sub_sampling_factor": 2, "injection": injection, "injection_coef": 0.7, "expert": expert}
     model = make("TRPO", env, alpha=0.5 if alpha is None else alpha, **settings)
-    capture = KeepInjectedRows()
-    model.learn(N_ROWS, callback=capture)
-    (rollout,) = capture.rollouts
+    (rollout,) = learn(model)
     rows = rollout.injected
     assert len(rows) > 10
     row_weight = 0.7 / len(rows) if injection == "bounded" else 2 / N_ROWS
