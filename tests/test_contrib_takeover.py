@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch as th
-from contrib_helpers import ALL_EXPERTS, SGD, ContribCapture, make, toy
+from contrib_helpers import ALL_EXPERTS, SGD, ContribCapture, MaskedToy, make, toy
 from contrib_networks import head, log_prob_of, network
-from helpers import GaussianExpert, step_by_hand
+from helpers import GaussianExpert, discrete_expert, step_by_hand
 from stable_baselines3.common.vec_env import DummyVecEnv
 
-from nlf_sb3 import TrajectoryInjection
+from nlf_sb3 import FeedbackError, TrajectoryInjection
 from nlf_sb3.algorithms import TRPO
 
 N_STEPS, N_ENVS, GAMMA, LAMBDA = 32, 2, 0.9, 0.8
@@ -123,3 +123,12 @@ def test_the_critic_is_trained_on_the_agents_rows_alone(case, injection, max_seg
             compared += 1
     assert compared >= 4
     assert all(th.isfinite(parameter).all() for parameter in model.policy.parameters())
+
+
+def test_an_expert_that_takes_over_with_a_forbidden_action_is_refused_by_name():
+    def one():
+        return TrajectoryInjection(MaskedToy(), discrete_expert, 0.2, mode="takeover")
+
+    model = make("MaskablePPO", DummyVecEnv([one] * N_ENVS), n_steps=N_STEPS)
+    with pytest.raises(FeedbackError, match=r"executed action: .*environment \d, rollout step \d+, is \d, which .* forbids"):
+        model.learn(N_STEPS * N_ENVS)
