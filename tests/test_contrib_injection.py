@@ -6,9 +6,10 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch as th
-from contrib_helpers import ALL_EXPERTS, SGD, learn, make, masks_of, vec_env
+from contrib_helpers import ALL_EXPERTS, SGD, learn, make, masked_expert, masks_of, vec_env
 from contrib_networks import follow, head, log_prob_of, network, ppo_terms, states_along, zero_state
 from helpers import discrete_expert, largest_difference, step_by_hand, teacher, watch
+from sb3_contrib.common.wrappers import ActionMasker
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from nlf_sb3 import Demonstrations, FeedbackError, FeedbackWrapper, TrajectoryInjection
@@ -217,6 +218,16 @@ def test_demonstrations_that_their_masks_forbid_are_refused():
     demonstrations = Demonstrations(observations, discrete_expert(observations), action_masks=masks_of(observations))
     with pytest.raises(FeedbackError, match=r"demonstrations: row \d+ is \d, which the action mask forbids"):
         build("MaskablePPO", demonstrations=demonstrations)
+
+
+def test_segments_that_lack_the_masks_which_the_agent_has_are_refused():
+    def masked_from_outside():
+        injected = TrajectoryInjection(gym.make("NLFToyDiscrete-v0"), masked_expert, 0.3)
+        return ActionMasker(injected, lambda env: masks_of(env.unwrapped.state.astype(np.float32)[None])[0])
+
+    model = build("MaskablePPO", DummyVecEnv([masked_from_outside] * 2))
+    with pytest.raises(FeedbackError, match=r"environment \d, step \d+: expert segment: no action masks.* ActionMasker"):
+        learn(model)
 
 
 def test_without_masking_nothing_is_forbidden():

@@ -61,15 +61,21 @@ class MaskablePPO(JoinsSingleRow, sb3_contrib.MaskablePPO):
         return PolicyRows(self.policy, observations, actions, masks if self._use_masking else None)
 
     def _check_segment(self, segment: ExpertSegment) -> None:
-        if self._use_masking and segment.action_masks is not None:
-            own = slice(segment.fork_step, None)
-            check_allowed(
-                segment.actions[own],
-                segment.action_masks[own],
-                self.action_space,
-                "expert segment",
-                lambda row: f"the action of step {segment.fork_step + row}",
+        if not self._use_masking:
+            return
+        if segment.action_masks is None:
+            raise FeedbackError(
+                "expert segment: no action masks, though the agent has them. TrajectoryInjection reads them from the "
+                "environment that it wraps: put ActionMasker, or what else has the method action_masks, inside it."
             )
+        own = slice(segment.fork_step, None)
+        check_allowed(
+            segment.actions[own],
+            segment.action_masks[own],
+            self.action_space,
+            "expert segment",
+            lambda row: f"the action of step {segment.fork_step + row}",
+        )
 
     def _check_labels(self) -> None:
         buffer = self.rollout_buffer
