@@ -10,11 +10,11 @@ import pytest
 import sb3_contrib
 import torch as th
 from contrib_helpers import ALL_EXPERTS, make, toy, vec_env
-from helpers import assert_same_model, largest_difference, parameters_of, teacher, watch
+from helpers import ToyEnv, assert_same_model, box_expert, largest_difference, parameters_of, teacher, watch
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 import nlf_sb3.algorithms
-from nlf_sb3 import FeedbackWrapper
+from nlf_sb3 import Feedback, FeedbackWrapper, TrajectoryInjection
 
 ALGORITHMS = ["TRPO", "RecurrentPPO", "MaskablePPO"]
 STEPS = 96
@@ -36,6 +36,7 @@ CASES = {
     "RecurrentPPO, discrete, one environment": case("RecurrentPPO", "discrete", n_envs=1),
     "RecurrentPPO, three environments, uneven minibatches": case("RecurrentPPO", "box", n_envs=3, batch_size=20),
     "RecurrentPPO, gSDE": case("RecurrentPPO", "box", use_sde=True),
+    "RecurrentPPO, squashed": case("RecurrentPPO", "box", use_sde=True, policy_kwargs={"squash_output": True}),
     "RecurrentPPO, shared LSTM": case(
         "RecurrentPPO", "discrete", policy_kwargs={"shared_lstm": True, "enable_critic_lstm": False}
     ),
@@ -146,6 +147,41 @@ def test_every_argument_of_sb3_contrib_is_taken_in_its_order_and_ours_are_keywor
     assert added <= set(ours)
     assert not added & set(theirs)
     assert all(ours[name].kind is inspect.Parameter.KEYWORD_ONLY for name in added)
+
+
+# --- squashed actions that sb3-contrib doesn't rescale -------------------------------------------------
+
+
+SQUASHED = {"use_sde": True, "policy_kwargs": {"squash_output": True}}
+
+
+def wide_env(wrapper=lambda env: env):
+    return DummyVecEnv([lambda: wrapper(ToyEnv(bound=2.0))] * 2)
+
+
+def test_squashed_actions_in_wider_bounds_train_as_in_sb3_contrib_without_feedback():
+    """And with scores alone, which have no scale of actions."""
+
+    def scored(env):
+        return FeedbackWrapper(env, lambda transition: Feedback(score=1.0))
+
+    theirs = make("RecurrentPPO", wide_env(), sb3_contrib, **SQUASHED).learn(64)
+    assert_same_model(make("RecurrentPPO", wide_env(), **SQUASHED).learn(64), theirs)
+    assert_same_model(make("RecurrentPPO", wide_env(scored), **SQUASHED).learn(64), theirs)
+
+
+@pytest.mark.parametrize("source", ["expert", "labels", "segments", "takeovers"])
+def test_actions_of_experts_have_no_meaning_there_and_are_refused(source):
+    kwargs = {"expert": box_expert} if source == "expert" else {}
+    wrapper = {
+        "expert": lambda env: env,
+        "labels": lambda env: FeedbackWrapper(env, teacher(box_expert)),
+        "segments": lambda env: TrajectoryInjection(env, box_expert, twin=lambda: ToyEnv(bound=2.0)),
+        "takeovers": lambda env: TrajectoryInjection(env, box_expert, mode="takeover"),
+    }[source]
+    model = make("RecurrentPPO", wide_env(wrapper), on_error="skip", **SQUASHED, **kwargs)
+    with pytest.raises(ValueError, match=r"squash_output=True with Box\(-2.0, 2.0.*RescaleAction"):
+        model.learn(64)
 
 
 # --- a last minibatch of one row ---------------------------------------------------------------------
