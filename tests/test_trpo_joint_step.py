@@ -218,6 +218,28 @@ def test_some_rows_labelled_with_weights(action, alpha, normalize):
     assert update_by_hand(model, rollout, alpha, lambda kept: [label_rows(rollout, kept[labelled[kept]], action, weights)])
 
 
+def test_where_sub_sampling_leaves_no_label_the_policy_gradient_counts_in_full():
+    told = []
+
+    def once(transition):
+        if told:
+            return None
+        told.append(transition)
+        return Feedback(expert_action=EXPERTS["box"](transition.observation[None])[0])
+
+    env = DummyVecEnv([lambda: FeedbackWrapper(vec_env("box").envs[0], once)] * 2)
+    model = make("TRPO", env, alpha=0.3, **SETTINGS, sub_sampling_factor=4)
+    (rollout,) = learn(model)
+    labelled = np.flatnonzero(rollout.label_kinds)
+    assert len(labelled) == 1
+
+    def labels(kept):
+        assert labelled[0] not in kept
+        return []
+
+    assert update_by_hand(model, rollout, 0.3, labels)
+
+
 @pytest.mark.parametrize("alpha", [0.0, 0.3])
 @pytest.mark.parametrize("mode_trains_std", [False, True])
 def test_mode_labels_move_the_mean_only_unless_asked(mode_trains_std, alpha):
