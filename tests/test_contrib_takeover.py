@@ -38,7 +38,7 @@ class TakeoverCapture(ContribCapture):
         rollout.expert_log_probs = buffer.expert_log_probs.T.flatten()
 
 
-def trained(case, expert=None, **kwargs):
+def trained(case, expert=None, *, n_rollouts=1, **kwargs):
     algorithm, action, settings = CASES[case]
     expert = ALL_EXPERTS[action] if expert is None else expert
     takeover = {"mode": "takeover", "max_segment_steps": kwargs.pop("max_segment_steps", None)}
@@ -46,27 +46,33 @@ def trained(case, expert=None, **kwargs):
     defaults = {"n_steps": N_STEPS, "batch_size": 64, "learning_rate": 0.1, "gamma": GAMMA, "gae_lambda": LAMBDA}
     model = make(algorithm, env, policy_kwargs=SGD, **{**defaults, **settings, **kwargs})
     capture = TakeoverCapture()
-    model.learn(N_STEPS * N_ENVS, callback=capture)
-    (rollout,) = capture.rollouts
-    assert 8 < rollout.executed.sum() < len(rollout) - 8
-    return model, rollout
+    model.learn(N_STEPS * N_ENVS * n_rollouts, callback=capture)
+    assert len(capture.rollouts) == n_rollouts
+    assert 8 < capture.rollouts[-1].executed.sum() < len(capture.rollouts[-1]) - 8
+    return model, *capture.rollouts
 
 
-def outputs(model, rollout):
+def outputs(model, *rollouts):
     """Values and the policy's distribution by hand, in the order of the update's one minibatch, and that order."""
+    rollout = rollouts[-1]
     if isinstance(model, TRPO):
         policy, observations = rollout.policy, rollout.observations
         values = policy.value_net(policy.mlp_extractor.forward_critic(observations)).flatten()
         return values, head(policy, policy.mlp_extractor.forward_actor(observations)), np.arange(len(rollout))
-    by_hand = network(model, [rollout])
+    by_hand = network(model, list(rollouts))
     (rows,) = by_hand.batches()
     return *by_hand(rows), rows
 
 
+@pytest.mark.parametrize("n_rollouts", [1, 2])
 @pytest.mark.parametrize("case", CASES)
-def test_rows_hold_what_was_executed_with_the_policys_log_probability_of_it(case):
-    model, rollout = trained(case)
-    _, distribution, rows = outputs(model, rollout)
+def test_rows_hold_what_was_executed_with_the_policys_log_probability_of_it(case, n_rollouts):
+    """In the second rollout a recurrent policy's hidden states go on from the first one's."""
+    model, *rollouts = trained(case, n_rollouts=n_rollouts)
+    rollout = rollouts[-1]
+    carries_over = rollout.executed & ~rollout.starts & (np.arange(len(rollout)) % N_STEPS == 0)
+    assert n_rollouts == 1 or carries_over.any()
+    _, distribution, rows = outputs(model, *rollouts)
     asked = ALL_EXPERTS[CASES[case][1]](rollout.observations.numpy())
     executed = rollout.executed
     assert np.allclose(rollout.actions.numpy().reshape(asked.shape)[executed], asked[executed], atol=1e-6)
@@ -76,7 +82,7 @@ def test_rows_hold_what_was_executed_with_the_policys_log_probability_of_it(case
     assert after_training[executed] == pytest.approx(expected[executed], abs=1e-5)
     assert after_training[~executed] == pytest.approx(rollout.old_log_prob.numpy()[~executed])
     assert np.abs(expected - rollout.old_log_prob.numpy())[executed].max() > 1e-3, "the proposal's was another"
-    assert model.num_expert_steps == executed.sum()
+    assert model.num_expert_steps == sum(each.executed.sum() for each in rollouts)
 
 
 @pytest.mark.parametrize("case", ["TRPO", "RecurrentPPO"])
