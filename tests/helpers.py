@@ -224,8 +224,13 @@ class Rollout:
 
 def twin_of(policy: Any) -> Any:
     """A policy with the same parameters and optimiser state, built anew: gSDE's noise can't be deep-copied."""
+    arguments = policy._get_constructor_parameters()
+    if hasattr(policy, "lstm_actor"):  # sb3-contrib's recurrent policies leave these out
+        n_layers, _, hidden_size = policy.lstm_hidden_state_shape
+        arguments |= {"n_lstm_layers": n_layers, "lstm_hidden_size": hidden_size}
+        arguments |= {name: getattr(policy, name) for name in ("shared_lstm", "enable_critic_lstm", "lstm_kwargs")}
     with th.random.fork_rng(devices=[]):
-        twin = policy.__class__(**policy._get_constructor_parameters())
+        twin = policy.__class__(**arguments)
     twin.load_state_dict(policy.state_dict())
     twin.optimizer.load_state_dict(copy.deepcopy(policy.optimizer.state_dict()))  # else both would share the moments
     twin.set_training_mode(True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -22,8 +23,8 @@ class MaskablePPO(JoinsSingleRow, sb3_contrib.MaskablePPO):
 
     Its arguments come first, in their order and with their defaults; those of
     :class:`~nlf_sb3.algorithms.base.FeedbackAlgorithm` are keywords. Labels and injected actions that a mask forbids are
-    bad feedback (``on_error``). Experts get the masks through :meth:`~nlf_sb3.teachers.Expert.act_within`, and an
-    expert's distribution is normalised anew over what is allowed.
+    bad feedback (``on_error``); a takeover that executed one is always an error. Experts get the masks through
+    :meth:`~nlf_sb3.teachers.Expert.act_within`, and an expert's distribution is normalised anew over what is allowed.
 
     A last minibatch of one row joins the one before it, where advantages are normalised
     (:class:`~nlf_sb3.algorithms.clipped.JoinsSingleRow`).
@@ -60,15 +61,21 @@ class MaskablePPO(JoinsSingleRow, sb3_contrib.MaskablePPO):
         return PolicyRows(self.policy, observations, actions, masks if self._use_masking else None)
 
     def _check_segment(self, segment: ExpertSegment) -> None:
-        if self._use_masking and segment.action_masks is not None:
-            own = slice(segment.fork_step, None)
-            check_allowed(
-                segment.actions[own],
-                segment.action_masks[own],
-                self.action_space,
-                "expert segment",
-                lambda row: f"the action of step {segment.fork_step + row}",
+        if not self._use_masking:
+            return
+        if segment.action_masks is None:
+            raise FeedbackError(
+                "expert segment: no action masks, though the agent has them. TrajectoryInjection reads them from the "
+                "environment that it wraps: put ActionMasker, or what else has the method action_masks, inside it."
             )
+        own = slice(segment.fork_step, None)
+        check_allowed(
+            segment.actions[own],
+            segment.action_masks[own],
+            self.action_space,
+            "expert segment",
+            lambda row: f"the action of step {segment.fork_step + row}",
+        )
 
     def _check_labels(self) -> None:
         buffer = self.rollout_buffer
@@ -78,18 +85,24 @@ class MaskablePPO(JoinsSingleRow, sb3_contrib.MaskablePPO):
         if masks is None or not len(rows):
             return
         labels = buffer.take_rows(buffer.label_actions, rows)
-        steps, envs = rows % buffer.buffer_size, rows // buffer.buffer_size
         try:
-            check_allowed(
-                labels,
-                masks,
-                self.action_space,
-                "label",
-                lambda row: f"that of environment {envs[row]}, rollout step {steps[row]},",
-            )
+            check_allowed(labels, masks, self.action_space, "label", self._row_name(rows))
         except FeedbackError:
             if self.on_error == "raise":
                 raise
-            forbidden = ~allowed_rows(labels, masks, self.action_space)
-            buffer.label_kinds[steps[forbidden], envs[forbidden]] = NO_LABEL
-            self._statistics.skipped += int(forbidden.sum())
+            forbidden = rows[~allowed_rows(labels, masks, self.action_space)]
+            buffer.label_kinds[forbidden % buffer.buffer_size, forbidden // buffer.buffer_size] = NO_LABEL
+            self._statistics.skipped += len(forbidden)
+
+    def _settle_log_probs(self, rows: np.ndarray) -> th.Tensor:
+        masks = self._rollout_masks(rows)
+        if masks is not None:  # on_error="skip" can't help: the environment has gone on from what was executed
+            space = self.action_space
+            actions = self.rollout_buffer.take_rows(self.rollout_buffer.actions, rows).astype(np.int64)
+            actions = actions.reshape(len(rows), *(space.shape or ()))
+            check_allowed(actions, masks, space, "executed action", self._row_name(rows))
+        return super()._settle_log_probs(rows)
+
+    def _row_name(self, rows: np.ndarray) -> Callable[[int], str]:
+        n_steps = self.rollout_buffer.buffer_size
+        return lambda row: f"that of environment {rows[row] // n_steps}, rollout step {rows[row] % n_steps},"

@@ -16,6 +16,8 @@ from nlf_sb3.algorithms.recurrent_rows import RecurrentRows, states_before_rows,
 from nlf_sb3.algorithms.rows import Evaluation
 from nlf_sb3.distributions import select_rows
 from nlf_sb3.errors import FeedbackError
+from nlf_sb3.feedback import Feedback
+from nlf_sb3.segments import ExpertSegment
 
 
 class RecurrentPPO(JoinsSingleRow, sb3_contrib.RecurrentPPO):
@@ -25,7 +27,8 @@ class RecurrentPPO(JoinsSingleRow, sb3_contrib.RecurrentPPO):
     Its arguments come first, in their order and with their defaults; those of
     :class:`~nlf_sb3.algorithms.base.FeedbackAlgorithm` are keywords. Injected episodes are sequences: the policy's
     hidden state before each of their rows is that of the policy that collected the rollout, and each epoch deals them
-    out in contiguous parts. ``demonstrations`` have no past that a hidden state could come from, and are refused.
+    out in contiguous parts. ``demonstrations`` have no past that a hidden state could come from, and are refused; so are
+    an expert's actions beside squashed ones that sb3-contrib doesn't rescale (bounds other than -1 and 1).
 
     A last minibatch of one row joins the one before it, where advantages are normalised
     (:class:`~nlf_sb3.algorithms.clipped.JoinsSingleRow`).
@@ -42,13 +45,31 @@ class RecurrentPPO(JoinsSingleRow, sb3_contrib.RecurrentPPO):
                 "Use an expert=, a FeedbackWrapper or TrajectoryInjection, whose rows belong to episodes."
             )
 
-    def _setup_model(self) -> None:
-        super()._setup_model()
+    def _setup_learn(self, *args: Any, **kwargs: Any) -> Any:
+        result = super()._setup_learn(*args, **kwargs)
+        if self.expert is not None:
+            self._check_scale()
+        return result
+
+    def _stage_feedback(self, env: int, feedback: Any) -> None:
+        if isinstance(feedback, Feedback) and feedback.expert_action is not None:
+            self._check_scale()
+        super()._stage_feedback(env, feedback)
+
+    def _stage_executed(self, env: int, info: dict[str, Any]) -> None:
+        self._check_scale()
+        super()._stage_executed(env, info)
+
+    def _check_segment(self, segment: ExpertSegment) -> None:
+        self._check_scale()
+
+    def _check_scale(self) -> None:
+        """Raise if the policy's actions mean others than the environment's: sb3-contrib doesn't rescale squashed ones."""
         space = self.action_space
         if isinstance(space, spaces.Box) and self.policy.squash_output and not ((space.low == -1) & (space.high == 1)).all():
             raise ValueError(
                 f"squash_output=True with {space}: sb3-contrib's RecurrentPPO doesn't rescale squashed actions while it "
-                "collects, so that labels would mean other actions than those executed. Use gymnasium's RescaleAction, "
+                "collects, so that an expert's actions would mean others than those executed. Use gymnasium's RescaleAction, "
                 "to bounds of -1 and 1, around the environment."
             )
 
