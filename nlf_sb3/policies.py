@@ -55,3 +55,7 @@ class SoftplusGaussianPolicy(ActorCriticPolicy):
             )
         self.action_dist = SoftplusGaussianDistribution(get_action_dim(self.action_space))
         super()._build(lr_schedule)
+        del self.log_std  # SB3's algorithms log the spread of policies that have this parameter
+
+    def _get_action_dist_from_latent(self, latent_pi: th.Tensor) -> SoftplusGaussianDistribution:
+        return self.action_dist.proba_distribution(self.action_net(latent_pi), None)  # type: ignore[return-value, call-arg, arg-type]

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import torch as th
 from gymnasium import spaces
+from helpers import watch
 from hypothesis import settings
 from recording import record
-from stable_baselines3.common.logger import KVWriter, Logger
 
 th.set_num_threads(1)
 settings.register_profile("no deadline", deadline=None)  # a busy machine is no failure
@@ -85,30 +85,16 @@ gym.register("Line-v0", entry_point=_line_env, max_episode_steps=6)
 gym.register("LineNondeterministic-v0", entry_point=_line_env, max_episode_steps=6, nondeterministic=True)
 
 
-class _KeepValues(KVWriter):
-    """An SB3 log output that keeps what was dumped."""
-
-    def __init__(self) -> None:
-        self.dumps: list[dict[str, Any]] = []
-
-    def write(self, key_values: dict[str, Any], key_excluded: dict[str, tuple[str, ...]], step: int = 0) -> None:
-        self.dumps.append(dict(key_values))
-
-    def close(self) -> None:
-        pass
-
-
 @pytest.fixture
 def logged():
     """Call it with a model before learn(); it returns a function that gives each logged key's values."""
 
     def attach(model):
-        writer = _KeepValues()
-        model.set_logger(Logger(folder=None, output_formats=[writer]))
+        records = watch(model)
 
         def values(key: str) -> list[Any]:
             model.logger.dump()  # what the last train() recorded has not been dumped yet
-            return [dump[key] for dump in writer.dumps if key in dump]
+            return [dump[key] for dump in records.dumps if key in dump]
 
         return values
 

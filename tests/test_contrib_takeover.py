@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 import torch as th
 from contrib_helpers import ALL_EXPERTS, SGD, ContribCapture, MaskedToy, make, toy
 from contrib_networks import head, log_prob_of, network
-from helpers import GaussianExpert, discrete_expert, step_by_hand
+from helpers import GaussianExpert, discrete_expert, step_by_hand, watch
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from nlf_sb3 import FeedbackError, TrajectoryInjection
@@ -138,3 +140,15 @@ def test_an_expert_that_takes_over_with_a_forbidden_action_is_refused_by_name():
     model = make("MaskablePPO", DummyVecEnv([one] * N_ENVS), n_steps=N_STEPS)
     with pytest.raises(FeedbackError, match=r"executed action: .*environment \d, rollout step \d+, is \d, which .* forbids"):
         model.learn(N_STEPS * N_ENVS)
+
+
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+def test_trpo_logs_no_value_loss_of_a_rollout_that_the_expert_played_alone():
+    env = DummyVecEnv([lambda: TrajectoryInjection(toy("box"), ALL_EXPERTS["box"], 1.0, mode="takeover")] * N_ENVS)
+    model = make("TRPO", env, n_steps=N_STEPS)
+    watch(model)
+    critic = copy.deepcopy(model.policy.value_net.state_dict())
+    model.learn(N_STEPS * N_ENVS)
+    assert "train/value_loss" not in model.logger.name_to_value
+    assert np.isfinite(model.logger.name_to_value["train/policy_objective"])
+    assert all(th.equal(critic[name], after) for name, after in model.policy.value_net.state_dict().items())

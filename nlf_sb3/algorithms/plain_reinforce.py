@@ -289,7 +289,7 @@ class PlainREINFORCE(OnPolicyAlgorithm):
             values, returns = buffer.take_rows(buffer.values, rows), buffer.take_rows(buffer.returns, rows)
             self.logger.record("train/value_loss", value_loss.item())
             self.logger.record("train/explained_variance", explained_variance(values, returns))
-        if getattr(self.policy, "log_std", None) is not None:
+        if hasattr(self.policy, "log_std"):
             self.logger.record("train/std", th.exp(self.policy.log_std).mean().item())
 
     def learn(

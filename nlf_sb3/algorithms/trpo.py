@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -64,9 +65,19 @@ class TRPO(FeedbackAlgorithm, sb3_contrib.TRPO):
             self._joint_batch(batch, critics_not),
             self._temporarily(normalize_advantage=False, sub_sampling_factor=1),  # the batch is made with both
         ):
-            self._train_original()
+            if critics_not is not None and critics_not.all():
+                self._train_actor_alone()
+            else:
+                self._train_original()
         if batch.imitation_loss is not None:
             self.logger.record("train/imitation_loss", batch.imitation_loss)
+
+    def _train_actor_alone(self) -> None:
+        """The expert played the whole rollout: the critic has no rows, and its loss, a mean of nothing, is not logged."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)
+            self._train_original()
+        self.logger.name_to_value.pop("train/value_loss", None)
 
     @contextlib.contextmanager
     def _joint_batch(self, batch: SurrogateBatch, critics_not: np.ndarray | None) -> Iterator[None]:
