@@ -7,15 +7,27 @@ from dataclasses import dataclass
 import gymnasium as gym
 import numpy as np
 import pytest
+import stable_baselines3 as sb3
 import torch as th
-from helpers import GaussianExpert, ScriptEnv, ToyEnv
-from learners import ALGORITHMS, learner
+from helpers import (
+    Capture,
+    GaussianExpert,
+    ScriptEnv,
+    ToyEnv,
+    batches_of,
+    box_expert,
+    largest_difference,
+    step_by_hand,
+    twin_of,
+)
+from learners import ALGORITHMS, is_finite, learner
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 import nlf_sb3
 from nlf_sb3 import TrajectoryInjection
 from nlf_sb3.algorithms.advantages import MAX_SCALED_ADVANTAGE
+from nlf_sb3.teachers import CallableExpert
 
 SGD = {"optimizer_class": th.optim.SGD}
 STEP_ALGORITHMS = [name for name in ALGORITHMS if name != "REINFORCE"]
@@ -277,3 +289,165 @@ def test_reinforce_s_returns_end_at_the_takeover_where_there_is_a_baseline(basel
         own_advantages = expected - values if baseline else expected
         assert rollout.advantages[rows, 0] == pytest.approx(own_advantages, abs=1e-4)
     assert n_taken_over > 1  # several in one rollout
+
+
+# --- the update ---------------------------------------------------------------------------------------
+
+
+def update_by_hand(model, capture, rollout, last, expert=None):
+    """One train() of A2C or PPO with takeovers, from the definitions; returns the policy after it."""
+    policy, n_steps = capture.policy, len(rollout.rewards)
+    executed = th.as_tensor(rollout.executed.T.flatten())
+    own = ~executed
+    raw = advantages_by_hand(model, rollout, last.values, last.dones)
+    advantages = th.as_tensor(raw.T.flatten(), dtype=th.float32)
+    returns = advantages + th.as_tensor(rollout.values.T.flatten())
+    actions = th.as_tensor(rollout.actions.swapaxes(0, 1).reshape(n_steps * rollout.rewards.shape[1], -1))
+    weights = th.ones(len(advantages))
+    old = policy.get_distribution(capture.observations)
+    if model.injection == "bounded":
+        mean, std = advantages[own].mean(), advantages[own].std()
+        advantages = th.where(executed, advantages.clamp(mean - 5 * std, mean + 5 * std), advantages)
+        advantages = (advantages - mean) / (std + 1e-8) if model.normalize_advantage else advantages
+        relative = th.exp((old.log_prob(actions) - old.log_prob(old.mode())) / actions.shape[1]).detach()
+        shaped = th.where(advantages < 0, relative / (relative + 0.1), weights)
+        weights = th.where(executed, shaped * model.injection_coef / executed.sum(), weights / own.sum()) * len(weights)
+    old_log_prob = policy.get_distribution(capture.observations).log_prob(actions).detach()
+    value_weights = len(own) * (own / own.sum() + model.injection_vf_coef / model.vf_coef * executed / executed.sum())
+    for batch in map(th.as_tensor, batches_of(model, capture)):
+        distribution = policy.get_distribution(capture.observations[batch])
+        log_prob, wanted = distribution.log_prob(actions[batch]), advantages[batch]
+        if model.injection == "plain" and model.normalize_advantage:  # as SB3 does, each minibatch by itself
+            wanted = (wanted - wanted.mean()) / (wanted.std() + 1e-8)
+        losses = -wanted * log_prob
+        if isinstance(model, sb3.PPO):
+            ratio = th.exp(log_prob - old_log_prob[batch])
+            losses = -th.min(ratio * wanted, ratio.clamp(0.8, 1.2) * wanted)
+        errors = (policy.predict_values(capture.observations[batch]).flatten() - returns[batch]) ** 2
+        loss = model.vf_coef * (value_weights[batch] * errors).mean() - model.ent_coef * distribution.entropy().mean()
+        alpha = 1.0 if expert is None else model.alpha
+        loss = loss + alpha * (weights[batch] * losses).mean()
+        if expert is not None:
+            labels = th.as_tensor(expert(capture.observations[batch].numpy()))
+            loss = loss - (1 - alpha) * policy.get_distribution(capture.observations[batch]).log_prob(labels).mean()
+        step_by_hand(policy, loss, model.max_grad_norm)
+    return policy
+
+
+class CaptureAndLast(Capture):
+    def _on_rollout_end(self):
+        super()._on_rollout_end()
+        Last._on_rollout_end(self)
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "settings"),
+    [
+        ("A2C", {"injection": "bounded", "injection_coef": 0.6}),
+        ("A2C", {"injection": "plain", "normalize_advantage": True, "injection_vf_coef": 0.3}),
+        ("PPO", {"injection": "bounded", "injection_vf_coef": 0.2, "batch_size": 36, "n_epochs": 1}),
+        ("PPO", {"injection": "bounded", "injection_coef": 2.0, "batch_size": 12, "n_epochs": 2}),
+        ("PPO", {"injection": "plain", "batch_size": 12, "n_epochs": 2}),
+        ("PPO", {"injection": "bounded", "normalize_advantage": False, "batch_size": 12, "alpha": 0.3}),
+    ],
+)
+def test_one_update_equals_a_hand_written_step(algorithm, settings):
+    def one():
+        return TrajectoryInjection(ToyEnv(bound=0.4), box_expert, 0.2, mode="takeover")
+
+    label = CallableExpert(box_expert, label="sample") if "alpha" in settings else None
+    own = {"use_rms_prop": False} if algorithm == "A2C" else {}
+    model = learner(
+        algorithm,
+        DummyVecEnv([one] * 3),
+        subclass=watched(algorithm),
+        policy_kwargs=SGD,
+        learning_rate=0.05,
+        ent_coef=0.02,
+        max_grad_norm=0.3,
+        expert=label,
+        **{**own, **settings},
+    )
+    before = twin_of(model.policy)
+    callback = CaptureAndLast()
+    model.learn(36, callback=callback)
+    (rollout,), (capture,) = model.settled, callback.rollouts
+    assert 5 < rollout.executed.sum() < 31
+    by_hand = update_by_hand(model, capture, rollout, callback, None if label is None else box_expert)
+    assert largest_difference(by_hand, before) > 1e-3
+    assert largest_difference(model.policy, by_hand) < 1e-6
+
+
+@pytest.mark.parametrize("baseline", [False, True])
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+@pytest.mark.parametrize("injection", ["bounded", "plain"])
+def test_one_update_of_reinforce_equals_a_hand_written_step(injection, reduction, baseline):
+    def one():
+        return TrajectoryInjection(ToyEnv(bound=0.4, lengths=(7, 7)), box_expert, 0.2, mode="takeover")
+
+    settings = {"baseline": baseline, "loss_reduction": reduction, "injection": injection, "injection_coef": 0.6}
+    model = learner(
+        "REINFORCE", DummyVecEnv([one]), subclass=watched("REINFORCE"), policy_kwargs=SGD, max_grad_norm=0.5, **settings
+    )
+    policy = twin_of(model.policy)
+    before = twin_of(model.policy)
+    model.learn(1)
+    (rollout,) = model.settled
+    rows = rollout.rows
+    executed, rewards = rollout.executed[rows, 0], rollout.rewards[rows, 0]
+    observations, actions = th.as_tensor(rollout.observations[rows, 0]), th.as_tensor(rollout.actions[rows, 0])
+    values = policy.predict_values(observations).flatten()
+    v, returns = values.detach().numpy(), np.zeros(len(rows))
+    for t in reversed(range(len(rows))):
+        ends = t % 7 == 6
+        hands_over = not ends and not executed[t] and executed[t + 1]
+        following = 0.0 if ends else v[t + 1] if hands_over and baseline else returns[t + 1]
+        returns[t] = rewards[t] + model.gamma * following
+    advantages = returns - v if baseline else returns
+    advantages = (advantages - advantages[~executed].mean()) / (advantages[~executed].std() + 1e-8)
+    distribution = policy.get_distribution(observations)
+    log_prob = distribution.log_prob(actions)
+    flags, target = th.as_tensor(executed), th.as_tensor(advantages, dtype=th.float32)
+    n, n_own = len(rows), int((~executed).sum())
+    total = n if reduction == "sum" else 1.0
+    if injection == "plain":
+        loss = -(target * log_prob).mean() * total
+    else:
+        reach = 5 * float(advantages[~executed].std(ddof=1))
+        target = th.where(flags, target.clamp(-reach, reach), target)
+        relative = th.exp((log_prob - distribution.log_prob(distribution.mode())) / 2).detach()
+        shaped = th.where(target < 0, relative / (relative + 0.1), th.ones(n)) * -target * log_prob
+        agents = -(target * log_prob)[~flags].mean() * (n_own if reduction == "sum" else 1.0)
+        loss = agents + 0.6 * shaped[flags].mean() * (n_own if reduction == "sum" else 1.0)
+    if baseline:
+        errors = (values - th.as_tensor(returns, dtype=th.float32)) ** 2
+        loss = loss + 0.5 * errors[~flags].mean() * (n_own if reduction == "sum" else 1.0)
+    step_by_hand(policy, loss, 0.5)
+    assert 3 < n_own < n - 3
+    assert largest_difference(policy, before) > 1e-5
+    assert largest_difference(model.policy, policy) < 1e-6
+
+
+def critic_parameters(state):
+    return {name: value for name, value in state.items() if "value" in name or "critic" in name}
+
+
+@pytest.mark.parametrize("injection", ["bounded", "plain"])
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_a_rollout_that_is_all_the_expert_s_leaves_the_critic_as_it_was(algorithm, injection):
+    kwargs = {"baseline": True} if algorithm == "REINFORCE" else {}
+    model = trained(algorithm, scripted(algorithm, p=1.0), injection=injection, **kwargs)
+    before, after = model.settled[0].state, model.policy.state_dict()
+    critic = critic_parameters(before)
+    assert critic
+    assert all(th.equal(after[name], value) for name, value in critic.items())
+    assert any(not th.equal(after[name], value) for name, value in before.items())  # the policy learnt from it
+    assert is_finite(model)
+
+
+@pytest.mark.parametrize("algorithm", [name for name in ALGORITHMS if name != "TRPO"])
+def test_the_expert_s_rows_reach_the_critic_when_asked(algorithm):
+    kwargs = {"baseline": True} if algorithm == "REINFORCE" else {}
+    model = trained(algorithm, scripted(algorithm, p=1.0), injection_vf_coef=0.5, **kwargs)
+    before, after = model.settled[0].state, model.policy.state_dict()
+    assert any(not th.equal(after[name], value) for name, value in critic_parameters(before).items())
