@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -318,3 +320,14 @@ def test_takeovers_lead_to_a_reward_that_the_agent_does_not_find(algorithm):
 
     assert mean_return(DummyVecEnv([guided] * 2)) == 1.0
     assert mean_return(DummyVecEnv([Corridor] * 2)) == 0.0
+
+
+@pytest.mark.parametrize("settings", [{"baseline": True}, {"normalize_returns": False}, None])
+def test_reinforce_says_when_takeovers_would_be_unlearned(settings):
+    model = learner("REINFORCE", taken_over("REINFORCE"), **(settings or {}))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        model.learn(1)
+    messages = [str(warning.message) for warning in caught if "takeover" in str(warning.message)]
+    assert len(messages) == (settings is None)
+    assert all("baseline=True or normalize_returns=False" in message for message in messages)
