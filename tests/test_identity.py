@@ -57,7 +57,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "A2C": {"n_steps": 10, "learning_rate": 2e-2},
     "PPO": {"n_steps": 40, "batch_size": 20, "n_epochs": 5, "learning_rate": 1e-2},
     "TRPO": {"n_steps": 40, "target_kl": 0.5, "cg_max_steps": 10},
-    "RecurrentPPO": {"n_steps": 40, "batch_size": 20, "n_epochs": 5, "learning_rate": 2e-2},
+    "RecurrentPPO": {"n_steps": 40, "batch_size": 40, "n_epochs": 5, "learning_rate": 3e-2},
     "MaskablePPO": {"n_steps": 40, "batch_size": 20, "n_epochs": 5, "learning_rate": 1e-2},
 }
 
