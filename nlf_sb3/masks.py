@@ -36,7 +36,7 @@ def allowed_rows(actions: np.ndarray, masks: np.ndarray, space: spaces.Space) ->
     :return: Whether the mask allows all of a row's action, ``[n]``
     """
     first_columns = np.cumsum([0, *choices_per_dimension(space)[:-1]])
-    chosen = actions.reshape(len(actions), -1).astype(np.int64) - np.ravel(getattr(space, "start", 0))
+    chosen = actions.reshape(len(actions), len(first_columns)).astype(np.int64) - np.ravel(getattr(space, "start", 0))
     columns = chosen + first_columns
     taken: np.ndarray = np.take_along_axis(np.asarray(masks, dtype=bool), columns, axis=1)
     return taken.all(axis=1)  # type: ignore[no-any-return, return-value]

@@ -74,8 +74,7 @@ class CollectsFeedback(FeedbackSettings):
 
     def _prepare_for_injection(self) -> None:
         assert self.env is not None
-        wrapped = [index for index, is_wrapped in enumerate(self.env.env_is_wrapped(TrajectoryInjection)) if is_wrapped]
-        modes = set(self.env.get_attr("injection_mode", indices=wrapped)) if wrapped else set()
+        modes = self._injection_modes()
         if "fork" in modes:
             check_vec_wrappers(self.env)
             self.rollout_buffer.keep_episode_actions()
@@ -84,6 +83,12 @@ class CollectsFeedback(FeedbackSettings):
                 "injection='separate' gives forked episodes an update of their own; with mode='takeover' the expert's steps "
                 "are rows of the rollout. Use injection='bounded' or 'plain'."
             )
+
+    def _injection_modes(self) -> set[str]:
+        """The modes of the environments' TrajectoryInjection, if they have any."""
+        assert self.env is not None
+        wrapped = [index for index, is_wrapped in enumerate(self.env.env_is_wrapped(TrajectoryInjection)) if is_wrapped]
+        return set(self.env.get_attr("injection_mode", indices=wrapped)) if wrapped else set()
 
     def _original_observations(self) -> Observations | None:
         """The last observations before VecNormalize changed them, if an expert needs them and it did."""

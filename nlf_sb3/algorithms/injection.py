@@ -12,7 +12,7 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from nlf_sb3.algorithms.advantages import AdvantageScale, shaping_weights
 from nlf_sb3.algorithms.imitation import raw_policy_actions, to_policy_actions
-from nlf_sb3.algorithms.rows import InjectedRows, PolicyRows, RowShare
+from nlf_sb3.algorithms.rows import InjectedRows, PolicyRows, RowShare, observations_as_rows
 from nlf_sb3.algorithms.vec_envs import episode_to_policy_observations, to_policy_rewards
 from nlf_sb3.distributions import log_relative_density
 from nlf_sb3.errors import FeedbackError
@@ -70,7 +70,7 @@ def build_injected_rows(
         episode_to_policy_observations(env, append_row(segment.observations, segment.last_observation)) for segment in episodes
     ]
     rows = make_rows(
-        policy.obs_to_tensor(_concatenate([_rows(observations, slice(-1)) for observations in observed]))[0],
+        observations_as_rows(policy, _concatenate([_rows(observations, slice(-1)) for observations in observed])),
         th.cat([_policy_actions(policy, segment, prefix) for segment, prefix in segments]),
         np.concatenate([np.arange(len(segment)) == 0 for segment in episodes]),
         _action_masks(episodes),
@@ -84,7 +84,7 @@ def build_injected_rows(
     for segment, observations, last_row in zip(episodes, observed, last_rows, strict=True):
         last_value = 0.0
         if _goes_on(segment, bootstrap):
-            last, _ = policy.obs_to_tensor(_rows(observations, slice(-1, None)))
+            last = observations_as_rows(policy, _rows(observations, slice(-1, None)))
             last_value = rows.value_after(int(last_row), last)
         returns.append(discounted_returns(to_policy_rewards(env, segment.rewards), gamma, last_value))
     return_tensor = th.as_tensor(np.concatenate(returns), dtype=th.float32, device=policy.device)

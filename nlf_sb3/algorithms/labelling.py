@@ -11,7 +11,7 @@ from stable_baselines3.common.distributions import Distribution
 
 from nlf_sb3.algorithms.collecting import CollectsFeedback
 from nlf_sb3.algorithms.imitation import ImitationTerm, to_policy_actions
-from nlf_sb3.algorithms.rows import DemonstrationRows, PolicyRows
+from nlf_sb3.algorithms.rows import DemonstrationRows, PolicyRows, observations_as_rows
 from nlf_sb3.algorithms.vec_envs import as_environment_gave_them, to_policy_observations
 from nlf_sb3.buffers.labels import MODE, NO_LABEL, SAMPLE
 from nlf_sb3.distributions import masked
@@ -127,7 +127,7 @@ class LabelsRollouts(CollectsFeedback):
         chosen = self._feedback_rng.choice(len(demonstrations), n_rows, replace=False)
         observations = demonstrations.observations
         picked = {k: v[chosen] for k, v in observations.items()} if isinstance(observations, dict) else observations[chosen]
-        tensor, _ = self.policy.obs_to_tensor(to_policy_observations(self.env, picked))  # type: ignore[arg-type]
+        tensor = observations_as_rows(self.policy, to_policy_observations(self.env, picked))
         actions = check_actions(demonstrations.actions[chosen], self.action_space, n_rows, "demonstrations")
         masks = demonstrations.action_masks
         masks = None if masks is None else masks[chosen]

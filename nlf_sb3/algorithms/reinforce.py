@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 from nlf_sb3.algorithms.advantages import AdvantageScale
 from nlf_sb3.algorithms.base import FeedbackAlgorithm
 from nlf_sb3.algorithms.plain_reinforce import PlainREINFORCE
@@ -14,7 +16,20 @@ class REINFORCE(FeedbackAlgorithm, PlainREINFORCE):
     Its arguments come first, in their order and with their defaults; those of
     :class:`~nlf_sb3.algorithms.base.FeedbackAlgorithm` are keywords. Injected rows take returns for
     advantages, less the baseline where there is one.
+
+    Takeovers want ``baseline=True`` or ``normalize_returns=False``. The expert's steps come last in an episode, where
+    less return is left; less than the mean of the agent's steps looks bad, however good it was.
     """
+
+    def _prepare_for_injection(self) -> None:
+        super()._prepare_for_injection()
+        if "takeover" in self._injection_modes() and self.normalize_returns and not self.baseline:
+            warnings.warn(
+                "mode='takeover' with normalize_returns=True and no baseline: the expert's steps come late in an episode, "
+                "where less return is left, and are compared with the mean of the agent's early ones. Good actions of the "
+                "expert's may be unlearned. Pass baseline=True or normalize_returns=False.",
+                stacklevel=2,
+            )
 
     def _advantage_scale(self) -> AdvantageScale:
         return AdvantageScale(*self._statistics_of_returns, self.normalize_returns)

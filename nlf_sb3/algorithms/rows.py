@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch as th
 from stable_baselines3.common.distributions import Distribution
+from stable_baselines3.common.preprocessing import get_obs_shape
 
 
 class Evaluation(NamedTuple):
@@ -144,6 +145,19 @@ class RowShare:
         if self._served >= self._n_rollout_rows:
             self._served = 0
         return self._order[start:stop]
+
+
+def observations_as_rows(policy: Any, observations: Any) -> Any:
+    """
+    :param policy: The policy
+    :param observations: In the policy's scale, ``[K, *obs_shape]`` or a dict of such
+    :return: Tensors in the shape in which rollout buffers hold them: Discrete observations have a column of their own there
+    """
+    tensors, _ = policy.obs_to_tensor(observations)
+    shapes: Any = get_obs_shape(policy.observation_space)
+    if isinstance(tensors, dict):
+        return {key: tensor.reshape(-1, *shapes[key]) for key, tensor in tensors.items()}
+    return tensors.reshape(-1, *shapes)
 
 
 def index_observations(observations: Any, rows: Any) -> Any:

@@ -15,6 +15,7 @@ from nlf_sb3.algorithms.labelling import LabelsRollouts
 from nlf_sb3.algorithms.rows import Evaluation, PolicyRows
 from nlf_sb3.buffers.minibatches import Minibatch
 from nlf_sb3.distributions import log_relative_density
+from nlf_sb3.masks import check_allowed
 from nlf_sb3.returns import advantages_until_takeover
 
 
@@ -63,6 +64,7 @@ class SettlesTakeovers(LabelsRollouts):
         if not executed.any():
             return None
         experts = rows[executed]
+        self._check_executed(experts)
         relative = self._settle_log_probs(experts)
         self._end_advantages_at_takeovers()
         self._bring_onto_agents_scale(rows, executed)
@@ -70,6 +72,23 @@ class SettlesTakeovers(LabelsRollouts):
         is_bounded = self.injection == "bounded"
         shaping = shaping_weights(advantages, relative, th.ones_like(advantages, dtype=th.bool))
         return self._takeover_weights(rows, executed, shaping if is_bounded else th.ones_like(shaping))
+
+    def _check_executed(self, rows: np.ndarray) -> None:
+        """Raise on executed actions that a mask forbids: the policy's own log-probability of them would be -1e8."""
+        buffer = self.rollout_buffer
+        masks = self._rollout_masks(rows)
+        if masks is None:
+            return
+        actions = buffer.take_rows(buffer.actions, rows).astype(self.action_space.dtype)
+        check_allowed(
+            actions.reshape(len(rows), *(self.action_space.shape or ())),
+            masks,
+            self.action_space,
+            "executed action",
+            lambda row: (
+                f"that of environment {rows[row] // buffer.buffer_size}, rollout step {rows[row] % buffer.buffer_size},"
+            ),
+        )
 
     def _settle_log_probs(self, rows: np.ndarray) -> th.Tensor:
         """Give executed rows the policy's log-probabilities; returns log-densities relative to its mode."""

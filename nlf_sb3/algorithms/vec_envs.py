@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from gymnasium import spaces
 from stable_baselines3.common.vec_env import (
     VecCheckNan,
     VecEnv,
@@ -102,16 +103,34 @@ def check_vec_wrappers(env: VecEnv) -> None:
 
 def as_environment_gave_them(env: VecEnv, observations: Any) -> Any:
     """
-    Undo what SB3's buffers and its image wrapper do to the shape of observations.
+    Undo what SB3's buffers and its image wrapper do to observations.
 
     :param env: The learner's environment
     :param observations: Rows of a rollout buffer, ``[n, ...]`` or a dict of such
-    :return: The same in the layout of the environment's own space, where it has that many numbers
-        (stacked frames stay stacked)
+    :return: The same in the layout and dtype of the environment's own space; stacked frames stay stacked
     """
-    if isinstance(observations, dict):
-        return observations
-    if is_vecenv_wrapped(env, VecTransposeImage):
+    space = env.unwrapped.observation_space
+    transposed = _transposed_keys(env)
+    if isinstance(space, spaces.Dict):
+        return {key: _as_in_space(value, space[key], key in transposed) for key, value in observations.items()}
+    return _as_in_space(observations, space, bool(transposed))
+
+
+def _transposed_keys(env: VecEnv) -> list[str]:
+    """Keys of a dict's images that VecTransposeImage puts channels first in; ``[""]`` for an image alone."""
+    keys: list[str] = []
+    while isinstance(env, VecEnvWrapper):
+        if isinstance(env, VecTransposeImage) and not env.skip:
+            keys = getattr(env, "image_space_keys", [""])
+        env = env.venv
+    return keys
+
+
+def _as_in_space(observations: np.ndarray, space: spaces.Space, is_transposed: bool) -> np.ndarray:
+    if is_transposed:
         observations = np.moveaxis(observations, 1, -1)
-    shape = (len(observations), *(env.unwrapped.observation_space.shape or ()))
-    return observations.reshape(shape) if observations.size == np.prod(shape) else observations
+    shape = (len(observations), *(space.shape or ()))
+    if observations.size == np.prod(shape):
+        observations = observations.reshape(shape)
+    # Before 2.3, SB3's rollout buffers hold every observation as float32.
+    return observations.astype(space.dtype, copy=False)

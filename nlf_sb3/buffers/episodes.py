@@ -128,6 +128,7 @@ class EpisodeBuffer(FeedbackBufferMixin):
     def _grow(self) -> None:
         """Double the capacity."""
         self._map_rows(lambda rows: np.concatenate([rows, np.zeros_like(rows)]))
+        self.expert_log_probs[self.buffer_size :] = np.nan
         self.buffer_size *= 2
 
     def _map_rows(self, function: Any) -> None:

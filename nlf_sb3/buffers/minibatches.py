@@ -78,7 +78,11 @@ class MinibatchMixin(RolloutBuffer):
             return _Deal(batch_inds, args)
         samples = super()._get_samples(batch_inds, *args, **kwargs)
         padding_mask = getattr(samples, "mask", None)
-        positions = None if padding_mask is None else np.flatnonzero(padding_mask.cpu().numpy() > 0)
+        positions = None
+        if padding_mask is not None:
+            positions = np.flatnonzero(padding_mask.cpu().numpy() > 0)
+            # Recurrent buffers of sb3-contrib keep the int8 of MultiBinary actions, which torch's Bernoulli doesn't take.
+            samples = samples._replace(actions=samples.actions.float())
         self.last_batch = Minibatch(batch_inds, positions)
         return samples
 

@@ -91,7 +91,7 @@ class ForkedEpisodes:
             masks = read_action_masks(self._twin)
             action = ask_expert(self._expert, observation, self._env.action_space, masks)
             observation = played.step(self._twin, observation, action, masks)
-        return played.segment(observation, self._fork_step, self._expert)
+        return played.segment(observation, self._fork_step, self._expert, self._env.action_space)
 
     def _is_cut(self, n_steps: int) -> bool:
         return self._max_segment_steps is not None and n_steps - self._fork_step >= self._max_segment_steps
@@ -134,9 +134,10 @@ class _Played:
         self.terminated, self.truncated = bool(terminated), bool(truncated)
         return observation
 
-    def segment(self, last_observation: Any, fork_step: int, expert: Expert) -> ExpertSegment:
-        """All of it as a record."""
-        observations, actions = stack_observations(self.observations), np.stack(self.actions)
+    def segment(self, last_observation: Any, fork_step: int, expert: Expert, space: gym.Space) -> ExpertSegment:
+        """All of it as a record. An agent's own MultiBinary actions are floats; the record has the space's dtype."""
+        observations = stack_observations(self.observations)
+        actions = np.stack(self.actions).astype(space.dtype, copy=False)
         return ExpertSegment(
             observations=observations,
             actions=actions,
