@@ -292,5 +292,6 @@ def test_state_dependent_exploration_and_squashed_actions(algorithm, channel, sq
 
 
 def test_a_recurrent_policy_s_squashed_actions_must_have_unit_bounds():
+    model = build(Cell("RecurrentPPO", "box", "expert", "box", "one"), use_sde=True, policy_kwargs={"squash_output": True})
     with pytest.raises(ValueError, match=r"squash_output=True.*RescaleAction"):
-        build(Cell("RecurrentPPO", "box", "expert", "box", "one"), use_sde=True, policy_kwargs={"squash_output": True})
+        model.learn(N_STEPS)

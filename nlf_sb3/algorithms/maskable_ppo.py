@@ -94,14 +94,14 @@ class MaskablePPO(JoinsSingleRow, sb3_contrib.MaskablePPO):
             buffer.label_kinds[forbidden % buffer.buffer_size, forbidden // buffer.buffer_size] = NO_LABEL
             self._statistics.skipped += len(forbidden)
 
-    def _settle_log_probs(self, rows: np.ndarray) -> th.Tensor:
+    def _check_executed(self, rows: np.ndarray) -> None:
         masks = self._rollout_masks(rows)
-        if masks is not None:  # on_error="skip" can't help: the environment has gone on from what was executed
-            space = self.action_space
-            actions = self.rollout_buffer.take_rows(self.rollout_buffer.actions, rows).astype(np.int64)
-            actions = actions.reshape(len(rows), *(space.shape or ()))
-            check_allowed(actions, masks, space, "executed action", self._row_name(rows))
-        return super()._settle_log_probs(rows)
+        if masks is None:
+            return
+        space = self.action_space
+        actions = self.rollout_buffer.take_rows(self.rollout_buffer.actions, rows).astype(np.int64)
+        # on_error="skip" can't help: the environment has gone on from what was executed.
+        check_allowed(actions.reshape(len(rows), *(space.shape or ())), masks, space, "executed action", self._row_name(rows))
 
     def _row_name(self, rows: np.ndarray) -> Callable[[int], str]:
         n_steps = self.rollout_buffer.buffer_size

