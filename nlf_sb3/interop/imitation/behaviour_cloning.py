@@ -1,0 +1,210 @@
+"""imitation's BC on any actor-critic policy: weighted rows, masks, a bounded spread and a random stream of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch as th
+from gymnasium import spaces
+from stable_baselines3.common.policies import ActorCriticPolicy
+
+from nlf_sb3.algorithms.imitation import to_policy_actions
+from nlf_sb3.algorithms.rows import index_observations
+from nlf_sb3.demonstrations import Demonstrations
+from nlf_sb3.errors import FeedbackError, require
+from nlf_sb3.interop.imitation.policies import silent_logger
+from nlf_sb3.segments import Observations
+
+if TYPE_CHECKING:
+    from imitation.util.logger import HierarchicalLogger
+
+DEFAULT_BATCHES = 5_000
+"""Optimiser steps of BC where neither ``n_epochs`` nor ``n_batches`` is given."""
+
+
+@dataclass(frozen=True)
+class BCSettings:
+    """
+    How long and how BC trains.
+
+    :param n_epochs: Passes through the rows; None for ``n_batches``
+    :param n_batches: Optimiser steps; None for ``n_epochs``, or :data:`DEFAULT_BATCHES` where both are None
+    :param batch_size: Rows in an optimiser step, at most all of them
+    :param learning_rate: Adam's
+    :param ent_weight: Weight of the entropy bonus
+    :param l2_weight: Weight of half the parameters' squared norm
+    :param min_std: See :func:`spread_floor`
+    :param progress_bar: Show one
+    :param custom_logger: Where imitation logs to; nowhere by default
+    :raises ValueError: If both or neither of a number of epochs and of batches would count, or ``min_std`` isn't positive
+    """
+
+    n_epochs: int | None = None
+    n_batches: int | None = None
+    batch_size: int = 64
+    learning_rate: float = 1e-3
+    ent_weight: float = 1e-3
+    l2_weight: float = 0.0
+    min_std: float | None = None
+    progress_bar: bool = False
+    custom_logger: HierarchicalLogger | None = None
+
+    def __post_init__(self) -> None:
+        if self.n_epochs is not None and self.n_batches is not None:
+            raise ValueError(f"got n_epochs={self.n_epochs} and n_batches={self.n_batches}, expected one of them. Drop one.")
+        for name in ("n_epochs", "n_batches", "batch_size", "min_std"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise ValueError(f"{name}: got {value}, expected a number above 0.")
+
+    def duration(self) -> dict[str, int]:
+        """The arguments of ``BC.train`` that say how long."""
+        if self.n_epochs is not None:
+            return {"n_epochs": self.n_epochs}
+        return {"n_batches": DEFAULT_BATCHES if self.n_batches is None else self.n_batches}
+
+
+class DemonstrationBatches:
+    """
+    Demonstrations as imitation's BC takes them: shuffled batches of one size, what is left over dropped.
+
+    Rows of equal weight come once in an epoch; otherwise each is drawn with a probability proportional to its weight, so
+    that the loss is the weighted mean. Rows of weight 0 never come.
+
+    :param observations: In the policy's scale, ``[K, *obs_shape]`` or a dict of such
+    :param demonstrations: The rows; their observations are not used
+    :param policy: The policy that will be trained
+    :param batch_size: B
+    :param rng: Shuffles
+    """
+
+    def __init__(
+        self,
+        observations: Observations,
+        demonstrations: Demonstrations,
+        policy: ActorCriticPolicy,
+        batch_size: int,
+        rng: np.random.Generator,
+    ) -> None:
+        assert demonstrations.weights is not None
+        used = np.flatnonzero(demonstrations.weights)
+        if not len(used):
+            raise FeedbackError("demonstrations: all weights are 0, expected some row to learn from.")
+        self._types = require("imitation.data.types", "imitation", "behaviour cloning")
+        self._observations = index_observations(observations, used)
+        self._actions = to_policy_actions(policy, demonstrations.actions[used]).cpu().numpy()
+        self._masks = None if demonstrations.action_masks is None else demonstrations.action_masks[used]
+        self._weights = demonstrations.weights[used] / demonstrations.weights[used].sum()
+        self._rng = rng
+        self.batch_size = min(batch_size, len(used))
+        self.masks: np.ndarray | None = None
+        """Action masks of the batch handed out last."""
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        n_rows = len(self._weights)
+        if np.ptp(self._weights) == 0:
+            order = self._rng.permutation(n_rows)
+        else:
+            order = self._rng.choice(n_rows, n_rows, p=self._weights)
+        for start in range(0, n_rows - self.batch_size + 1, self.batch_size):
+            rows = order[start : start + self.batch_size]
+            self.masks = None if self._masks is None else self._masks[rows]
+            observations = index_observations(self._observations, rows)
+            yield {"obs": self._types.maybe_wrap_in_dictobs(observations), "acts": self._actions[rows]}
+
+
+def train_by_bc(
+    policy: ActorCriticPolicy,
+    observations: Observations,
+    demonstrations: Demonstrations,
+    settings: BCSettings,
+    rng: np.random.Generator,
+) -> None:
+    """
+    Train a policy, in place, through imitation's ``BC``. Global random generators stay as they are.
+
+    :param policy: The policy
+    :param observations: The rows' observations in the policy's scale, ``[K, *obs_shape]`` or a dict of such
+    :param demonstrations: Everything else of the rows
+    :param settings: How
+    :param rng: Shuffles the rows
+    :raises FeedbackError: If masks come with a policy that takes none
+    :raises ValueError: If a lower bound of a spread is asked for that the policy has no parameter of
+    :raises MissingExtraError: Without imitation
+    """
+    bc = require("imitation.algorithms.bc", "imitation", "behaviour cloning")
+    keep_spread = spread_floor(policy, settings.min_std)
+    batches = DemonstrationBatches(observations, demonstrations, policy, settings.batch_size, rng)
+    trainer = bc.BC(
+        observation_space=policy.observation_space,
+        action_space=policy.action_space,
+        rng=rng,
+        policy=policy,
+        demonstrations=batches,
+        batch_size=batches.batch_size,
+        optimizer_kwargs={"lr": settings.learning_rate},
+        ent_weight=settings.ent_weight,
+        l2_weight=settings.l2_weight,
+        device=policy.device,
+        custom_logger=settings.custom_logger or silent_logger(),
+    )
+    policy.set_training_mode(True)
+    with warnings.catch_warnings(), _masked_by(policy, batches, demonstrations.action_masks is not None):
+        # imitation warns of its own dictionaries of tensors.
+        warnings.filterwarnings("ignore", message="trying to unwrap object of type", category=UserWarning)
+        trainer.train(**settings.duration(), on_batch_end=keep_spread, progress_bar=settings.progress_bar)
+    policy.set_training_mode(False)
+    policy.optimizer.zero_grad(set_to_none=True)
+
+
+def spread_floor(policy: ActorCriticPolicy, min_std: float | None) -> Callable[[], None]:
+    """
+    Something that keeps a Gaussian policy's standard deviation from falling below a bound.
+
+    Maximum likelihood on actions without spread lowers it without end. A dimension that starts below the bound may stay
+    where it is, and falls no further. With gSDE the bound is one of the parameter that the spread is made of.
+
+    :param policy: The policy
+    :param min_std: The bound, in units of the policy's actions; None for none. Other distributions have no such bound.
+    :return: Called after each optimiser step
+    :raises ValueError: For a Gaussian policy whose standard deviation is no parameter
+    """
+    if min_std is None or not isinstance(policy.action_space, spaces.Box):
+        return lambda: None
+    log_std: Any = getattr(policy, "log_std", None)
+    if log_std is None:
+        raise ValueError(
+            f"min_std: got {min_std}, but {type(policy).__name__} computes its standard deviation from the state, where it "
+            "has no lower bound. Pass min_std=None."
+        )
+    floor = log_std.detach().clamp(max=float(np.log(min_std))).clone()
+
+    def keep() -> None:
+        with th.no_grad():
+            log_std.clamp_(min=floor)
+
+    return keep
+
+
+@contextlib.contextmanager
+def _masked_by(policy: Any, batches: DemonstrationBatches, has_masks: bool) -> Iterator[None]:
+    """While active, ``policy.evaluate_actions`` gets the masks of the batch handed out last: BC knows of none."""
+    if not has_masks:
+        yield
+        return
+    if not hasattr(policy.action_dist, "apply_masking"):
+        raise FeedbackError(
+            f"demonstrations: {type(policy).__name__} takes no action masks. Train a MaskablePPO, or leave the masks out: "
+            "dataclasses.replace(demonstrations, action_masks=None)."
+        )
+    original = policy.evaluate_actions
+    policy.evaluate_actions = lambda obs, actions: original(obs, actions, action_masks=batches.masks)
+    try:
+        yield
+    finally:
+        del policy.evaluate_actions
