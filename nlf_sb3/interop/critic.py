@@ -20,8 +20,8 @@ from nlf_sb3.algorithms.rows import index_observations
 from nlf_sb3.errors import FeedbackError
 from nlf_sb3.seeding import derived_generator
 
-CRITIC_STEPS = 20_480
-"""Environment steps of a warm-up by default: ten of PPO's default rollouts."""
+CRITIC_STEPS = 10_240
+"""Environment steps of a warm-up by default: five of PPO's default rollouts."""
 _MIN_ROLLOUT = 2_048
 """Rows that a rollout has at least during a warm-up, so that returns reach further than A2C's 5 steps."""
 
@@ -66,6 +66,7 @@ def warm_up_critic(
         model.policy.set_training_mode(False)  # neither dropout nor batch statistics: they are the actor's too
         losses = []
         rollout = next(iter(model.rollout_buffer.get(None)))
+        _shift_values(model.policy, float((rollout.returns - rollout.old_values).mean()))
         for _ in range(n_epochs):
             order = rng.permutation(len(rollout.returns))
             for start in range(0, len(order), batch_size):
@@ -85,6 +86,13 @@ def warm_up_critic(
         model.learn(total_timesteps, tb_log_name="warm_start", progress_bar=progress_bar)
     for parameter in parameters:
         parameter.grad = None
+
+
+def _shift_values(policy: Any, difference: float) -> None:
+    """Gradient steps would take thousands of them for what one number says: how far off all values are on average."""
+    if isinstance(policy.value_net, nn.Linear):
+        with th.no_grad():
+            policy.value_net.bias += difference
 
 
 def has_critic(model: OnPolicyAlgorithm) -> bool:

@@ -23,7 +23,7 @@ from nlf_sb3.segments import Observations
 if TYPE_CHECKING:
     from imitation.util.logger import HierarchicalLogger
 
-DEFAULT_BATCHES = 5_000
+DEFAULT_BATCHES = 2_000
 """Optimiser steps of BC where neither ``n_epochs`` nor ``n_batches`` is given."""
 
 
@@ -155,8 +155,9 @@ def train_by_bc(
     )
     policy.set_training_mode(True)
     with warnings.catch_warnings(), _masked_by(policy, batches, demonstrations.action_masks is not None):
-        # imitation warns of its own dictionaries of tensors.
-        warnings.filterwarnings("ignore", message="trying to unwrap object of type", category=UserWarning)
+        # imitation unwraps its own dictionaries of tensors, and logs tensors of its own loss.
+        for message in ("trying to unwrap object of type", "Converting a tensor with requires_grad=True"):
+            warnings.filterwarnings("ignore", message=message, category=UserWarning)
         trainer.train(**settings.duration(), on_batch_end=keep_spread, progress_bar=settings.progress_bar)
     policy.set_training_mode(False)
     policy.optimizer.zero_grad(set_to_none=True)
