@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import inspect
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,13 +18,14 @@ from torch import nn
 from torch.nn import functional
 
 from nlf_sb3.algorithms.rows import index_observations
-from nlf_sb3.errors import FeedbackError
+from nlf_sb3.buffers import EpisodeBuffer
+from nlf_sb3.errors import FeedbackError, require
 from nlf_sb3.seeding import derived_generator
 
 CRITIC_STEPS = 10_240
 """Environment steps of a warm-up by default: five of PPO's default rollouts."""
 _MIN_ROLLOUT = 2_048
-"""Rows that a rollout has at least during a warm-up, so that returns reach further than A2C's 5 steps."""
+"""Rows that a rollout of a longer warm-up has at least, so that returns reach further than A2C's 5 steps."""
 
 
 def warm_up_critic(
@@ -82,17 +84,19 @@ def warm_up_critic(
         model.logger.record("warm_start/critic_loss", float(np.mean(losses)))
         model.logger.record("warm_start/explained_variance", explained_variance(before, returns))
 
-    with _trains_by(model, train), _long_rollouts(model), _still_observations(model.get_vec_normalize_env()):
-        model.learn(total_timesteps, tb_log_name="warm_start", progress_bar=progress_bar)
+    rollout_rows = min(_MIN_ROLLOUT, total_timesteps)
+    with _trains_by(model, train), _long_rollouts(model, rollout_rows), _still_observations(model.get_vec_normalize_env()):
+        model.learn(total_timesteps, tb_log_name="warm_start", progress_bar=progress_bar, **_masking(model))
     for parameter in parameters:
         parameter.grad = None
 
 
 def _shift_values(policy: Any, difference: float) -> None:
-    """Gradient steps would take thousands of them for what one number says: how far off all values are on average."""
-    if isinstance(policy.value_net, nn.Linear):
+    """One number says how far off all values are on average; gradient steps would take thousands for it."""
+    value_net = getattr(policy, "value_net", None)
+    if isinstance(value_net, nn.Linear) and value_net.bias is not None:
         with th.no_grad():
-            policy.value_net.bias += difference
+            value_net.bias.add_(difference)
 
 
 def has_critic(model: OnPolicyAlgorithm) -> bool:
@@ -132,14 +136,14 @@ def _trains_by(model: Any, train: Any) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _long_rollouts(model: Any) -> Iterator[None]:
+def _long_rollouts(model: Any, n_rows: int) -> Iterator[None]:
     """While active, rollouts of step-counting algorithms have at least so many rows, and Monte-Carlo returns."""
     buffer = model.rollout_buffer
-    if not hasattr(buffer, "gae_lambda") or buffer.buffer_size != getattr(model, "n_steps", None):
-        yield  # whole episodes
+    if isinstance(buffer, EpisodeBuffer):
+        yield  # its returns are Monte Carlo's already, and its size its own
         return
     before = model.n_steps, buffer.gae_lambda
-    model.n_steps = buffer.buffer_size = max(model.n_steps, -(-_MIN_ROLLOUT // model.n_envs))
+    model.n_steps = buffer.buffer_size = max(model.n_steps, -(-n_rows // model.n_envs))
     buffer.gae_lambda = 1.0
     buffer.reset()
     try:
@@ -148,6 +152,14 @@ def _long_rollouts(model: Any) -> Iterator[None]:
         model.n_steps, buffer.gae_lambda = before
         buffer.buffer_size = model.n_steps
         buffer.reset()
+
+
+def _masking(model: Any) -> dict[str, Any]:
+    """MaskablePPO's ``learn`` asks for masks, and refuses environments without."""
+    if "use_masking" not in inspect.signature(model.learn).parameters:
+        return {}
+    utils = require("sb3_contrib.common.maskable.utils", "contrib", "MaskablePPO")
+    return {"use_masking": utils.is_masking_supported(model.env)}
 
 
 class _Still(RunningMeanStd):

@@ -36,7 +36,8 @@ def to_segments(
     :param observation_space: Gives observations their dtype; None leaves it
     :param action_space: Gives actions their dtype and checks them; None leaves them
     :param truncated: Whether a time limit ended the episodes that ended. None asks the last info for SB3's
-        ``"TimeLimit.truncated"``; without it an episode ended in a terminal state.
+        ``"TimeLimit.truncated"``; without it an episode ended in a terminal state. imitation's ``rollout`` drops infos
+        unless it is told ``exclude_infos=False``: say True here if a time limit ended those episodes.
     :return: One segment for each trajectory
     :raises FeedbackError: If one has no rewards, or doesn't fit the spaces
     """

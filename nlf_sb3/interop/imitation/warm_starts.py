@@ -7,7 +7,6 @@ from typing import Any, TypeVar
 
 import numpy as np
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
-from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.running_mean_std import RunningMeanStd
 from stable_baselines3.common.vec_env import VecNormalize
 
@@ -82,9 +81,9 @@ def warm_start(
 
 
 def _check(model: Any, critic_steps: int | None) -> None:
-    if not isinstance(model, OnPolicyAlgorithm) or not isinstance(model.policy, ActorCriticPolicy):
+    if not isinstance(model, OnPolicyAlgorithm) or not hasattr(model.policy, "evaluate_actions"):
         raise FeedbackError(
-            f"warm_start: got {type(model).__name__}, expected an on-policy model such as PPO, with SB3's ActorCriticPolicy."
+            f"warm_start: got {type(model).__name__}, expected an on-policy model such as PPO, with an actor-critic policy."
         )
     if hasattr(model.policy, "lstm_actor"):
         raise FeedbackError(
