@@ -15,7 +15,7 @@ Each run, for one environment, one seed and one arm (about 30 seconds of one cor
      episodes that ended in the last 5,000 steps.
 
 A run holds if its lowest rolling return is at least 80% of the clone's return (sampled). The bar is 9 of 10 seeds.
-The arm "critic" takes 10,240 environment steps more than "plain" does, before learn.
+The arm "critic" takes 20,480 environment steps more than "plain" does, before learn.
 
 A second call with the same --out goes on where the first was stopped.
 """

@@ -22,8 +22,8 @@ from nlf_sb3.buffers import EpisodeBuffer
 from nlf_sb3.errors import FeedbackError, require
 from nlf_sb3.seeding import derived_generator
 
-CRITIC_STEPS = 10_240
-"""Environment steps of a warm-up by default: five of PPO's default rollouts."""
+CRITIC_STEPS = 20_480
+"""Environment steps of a warm-up by default: ten of PPO's default rollouts."""
 _MIN_ROLLOUT = 2_048
 """Rows that a rollout of a longer warm-up has at least, so that returns reach further than A2C's 5 steps."""
 
@@ -32,7 +32,7 @@ def warm_up_critic(
     model: OnPolicyAlgorithm,
     total_timesteps: int = CRITIC_STEPS,
     *,
-    learning_rate: float = 1e-3,
+    learning_rate: float = 3e-3,
     n_epochs: int = 10,
     batch_size: int = 64,
     seed: int | None = None,
@@ -51,7 +51,7 @@ def warm_up_critic(
 
     :param model: An on-policy model with a critic and an environment
     :param total_timesteps: Environment steps, rounded up to whole rollouts
-    :param learning_rate: Adam's, for this alone
+    :param learning_rate: Adam's, for this alone: ten times PPO's, since values start far from the returns
     :param n_epochs: Passes through each rollout
     :param batch_size: Rows in an optimiser step
     :param seed: Orders the rows; None for the model's own seed
@@ -68,7 +68,6 @@ def warm_up_critic(
         model.policy.set_training_mode(False)  # neither dropout nor batch statistics: they are the actor's too
         losses = []
         rollout = next(iter(model.rollout_buffer.get(None)))
-        _shift_values(model.policy, float((rollout.returns - rollout.old_values).mean()))
         for _ in range(n_epochs):
             order = rng.permutation(len(rollout.returns))
             for start in range(0, len(order), batch_size):
@@ -89,14 +88,6 @@ def warm_up_critic(
         model.learn(total_timesteps, tb_log_name="warm_start", progress_bar=progress_bar, **_masking(model))
     for parameter in parameters:
         parameter.grad = None
-
-
-def _shift_values(policy: Any, difference: float) -> None:
-    """One number says how far off all values are on average; gradient steps would take thousands for it."""
-    value_net = getattr(policy, "value_net", None)
-    if isinstance(value_net, nn.Linear) and value_net.bias is not None:
-        with th.no_grad():
-            value_net.bias.add_(difference)
 
 
 def has_critic(model: OnPolicyAlgorithm) -> bool:
