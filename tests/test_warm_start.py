@@ -64,6 +64,15 @@ def test_every_model_acts_as_the_rows_do_and_then_learns_on(name):
         assert len(model.rollout_buffer.rewards) == model.n_steps
 
 
+@pytest.mark.parametrize("action", ["multidiscrete", "multibinary"])
+def test_actions_of_several_parts_are_cloned(action):
+    actions = np.stack([OBSERVATIONS[:, 0] > 0, OBSERVATIONS[:, 1] > 0.2], axis=1).astype(np.int64)
+    model = warm_start(
+        make_ppo(action), Demonstrations(OBSERVATIONS, actions), n_batches=300, learning_rate=3e-3, critic_steps=32
+    )
+    assert (model.predict(OBSERVATIONS, deterministic=True)[0] == actions).mean() > 0.9
+
+
 def test_a_model_without_a_critic_needs_no_warm_up():
     model = warm_start(MODELS["REINFORCE without a critic"](ToyEnv("discrete")), rows_for(), n_batches=1)
     assert model.num_timesteps == 0
