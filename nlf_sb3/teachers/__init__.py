@@ -1,6 +1,6 @@
 """Who gives feedback: experts, who act, and teachers, who score, speak and demonstrate."""
 
-from nlf_sb3.teachers.any_expert import as_expert
+from nlf_sb3.teachers.any_expert import PolicyFunctionExpert, as_expert
 from nlf_sb3.teachers.experts import CallableExpert, Expert
 from nlf_sb3.teachers.lqr import LQRExpert
 from nlf_sb3.teachers.nearest import NearestStateExpert
@@ -22,6 +22,7 @@ __all__ = [
     "LQRExpert",
     "NearestStateExpert",
     "PolicyExpert",
+    "PolicyFunctionExpert",
     "ScoreTeacher",
     "Teacher",
     "TextTeacher",
