@@ -88,7 +88,7 @@ def _check(model: Any, critic_steps: int | None) -> None:
     if hasattr(model.policy, "lstm_actor"):
         raise FeedbackError(
             f"warm_start: {type(model).__name__} needs whole sequences and a hidden state, and imitation's BC trains single "
-            "rows. Use PPO, or pass demonstrations= to nlf_sb3.RecurrentPPO."
+            "rows. Use PPO, or teach nlf_sb3.RecurrentPPO by expert=, with a clone of the demonstrations."
         )
     if critic_steps is not None and critic_steps < 0:
         raise ValueError(f"critic_steps: got {critic_steps}, expected a number of steps, or 0 for none.")
