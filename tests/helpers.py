@@ -363,3 +363,24 @@ def watch(model: Any) -> Records:
     records = Records()
     model.set_logger(Logger(folder=None, output_formats=[records]))
     return records
+
+
+WITHOUT_NLF_SB3 = """
+import sys
+
+
+class Block:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] == "nlf_sb3":
+            raise ImportError("nlf_sb3 is not installed here")
+
+
+sys.meta_path.insert(0, Block())
+try:
+    import nlf_sb3
+except ImportError:
+    pass
+else:
+    sys.exit("nlf_sb3 was not blocked")
+"""
+"""The start of a script for another process, in which this package can't be imported."""

@@ -15,6 +15,7 @@ import pytest
 import stable_baselines3
 import torch as th
 from helpers import (
+    WITHOUT_NLF_SB3,
     ToyEnv,
     assert_same_model,
     box_expert,
@@ -42,20 +43,7 @@ def cartpole(_=None):
 
 
 SB3_ONLY = """
-    import json, sys, warnings
-
-    class Block:
-        def find_spec(self, name, path=None, target=None):
-            if name.split(".")[0] == "nlf_sb3":
-                raise ImportError("nlf_sb3 is not installed here")
-
-    sys.meta_path.insert(0, Block())
-    try:
-        import nlf_sb3
-    except ImportError:
-        pass
-    else:
-        sys.exit("nlf_sb3 was not blocked")
+    import json, warnings
 
     import numpy as np
     import stable_baselines3
@@ -93,7 +81,7 @@ def test_our_models_load_in_sb3_where_nlf_sb3_is_not_installed(tmp_path):
         models[algorithm] = model
     np.save(tmp_path / "observations.npy", OBSERVATIONS)
     arguments = [json.dumps(paths), str(tmp_path / "observations.npy")]
-    code = [sys.executable, "-c", textwrap.dedent(SB3_ONLY), *arguments]
+    code = [sys.executable, "-c", WITHOUT_NLF_SB3 + textwrap.dedent(SB3_ONLY), *arguments]
     done = subprocess.run(code, capture_output=True, text=True, cwd=tmp_path, check=False)
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout.splitlines()[-1])
