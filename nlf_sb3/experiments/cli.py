@@ -88,6 +88,20 @@ class TrainExpert:
         )
 
 
+class TrainCommand(Train):
+    __doc__ = Train.__doc__
+
+    needs: ClassVar[tuple[str, ...]] = ("rich",)
+
+    def run(self) -> None:
+        """Run it."""
+        from rich.console import Console
+
+        from nlf_sb3.experiments.train_run import train
+
+        train(self, Console())
+
+
 def main() -> None:
     """Entry point of ``nlf-sb3``."""
     try:
@@ -95,7 +109,7 @@ def main() -> None:
         command = tyro.cli(
             Annotated[Reproduce, tyro.conf.subcommand("reproduce")]
             | Annotated[TrainExpert, tyro.conf.subcommand("train-expert")]
-            | Annotated[Train, tyro.conf.subcommand("train"), tyro.conf.UseAppendAction],
+            | Annotated[TrainCommand, tyro.conf.subcommand("train"), tyro.conf.UseAppendAction],
             prog="nlf-sb3",
             description="Train Stable-Baselines3 agents from a person's score, words and demonstrations.",
             config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Literal
 
 
 @dataclass
@@ -73,13 +73,3 @@ class Train:
     """Log for TensorBoard too, in OUT/tensorboard (pip install tensorboard)."""
     resume: bool = False
     """Go on from OUT's newest checkpoint, for the steps that remain."""
-
-    needs: ClassVar[tuple[str, ...]] = ("rich",)
-
-    def run(self) -> None:
-        """Run it."""
-        from rich.console import Console
-
-        from nlf_sb3.experiments.train_run import train
-
-        train(self, Console())
