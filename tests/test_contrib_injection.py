@@ -191,7 +191,7 @@ def unmasked_expert():
     ("source", "message"),
     [
         (unmasked_labels, r"label: that of environment \d, rollout step \d+, is \d, which the action mask forbids"),
-        (unmasked_segments, r"environment \d, step \d+: expert segment: the action of step \d+ is \d, which .* forbids"),
+        (unmasked_segments, r"environment \d, step \d+: trajectory injection, .*expert action: it is \d, which .* forbids"),
         (unmasked_expert, r"expert CallableExpert, step \d+: .*environment \d, rollout step \d+, is \d, which .* forbids"),
     ],
 )

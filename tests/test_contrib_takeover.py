@@ -138,7 +138,9 @@ def test_an_expert_that_takes_over_with_a_forbidden_action_is_refused_by_name():
         return TrajectoryInjection(MaskedToy(), discrete_expert, 0.2, mode="takeover")
 
     model = make("MaskablePPO", DummyVecEnv([one] * N_ENVS), n_steps=N_STEPS)
-    with pytest.raises(FeedbackError, match=r"executed action: .*environment \d, rollout step \d+, is \d, which .* forbids"):
+    with pytest.raises(
+        FeedbackError, match=r"environment \d, step \d+: expert that took over, .*: it is \d, which .* forbids"
+    ):
         model.learn(N_STEPS * N_ENVS)
 
 

@@ -14,6 +14,7 @@ from nlf_sb3.algorithms.imitation import to_policy_actions
 from nlf_sb3.algorithms.settings import FeedbackSettings
 from nlf_sb3.algorithms.statistics import FeedbackStatistics, expert_agreement
 from nlf_sb3.algorithms.vec_envs import check_vec_wrappers
+from nlf_sb3.algorithms.wrapper_order import ask_wrappers, check_wrapper_order
 from nlf_sb3.buffers.labels import NO_LABEL, keep_feedback
 from nlf_sb3.errors import FeedbackError
 from nlf_sb3.feedback import (
@@ -63,6 +64,8 @@ class CollectsFeedback(FeedbackSettings):
             raise FeedbackError(
                 "imitation='kl' needs expert=, an expert with a distribution. Pass one, or use imitation='nll'."
             )
+        self._check_settings()
+        check_wrapper_order(self.env)
         result = super()._setup_learn(*args, **kwargs)
         assert self.env is not None
         if self.num_timesteps == 0:
@@ -87,8 +90,7 @@ class CollectsFeedback(FeedbackSettings):
     def _injection_modes(self) -> set[str]:
         """The modes of the environments' TrajectoryInjection, if they have any."""
         assert self.env is not None
-        wrapped = [index for index, is_wrapped in enumerate(self.env.env_is_wrapped(TrajectoryInjection)) if is_wrapped]
-        return set(self.env.get_attr("injection_mode", indices=wrapped)) if wrapped else set()
+        return set(ask_wrappers(self.env, TrajectoryInjection, "injection_mode"))
 
     def _original_observations(self) -> Observations | None:
         """The last observations before VecNormalize changed them, if an expert needs them and it did."""

@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from nlf_sb3.errors import FeedbackError
 from nlf_sb3.feedback import Feedback, Label
 from nlf_sb3.seeding import derived_generator, derived_seed
@@ -26,6 +28,7 @@ class Transition:
     :param truncated: Whether a time limit ended it
     :param info: The environment's info
     :param step: Steps since the episode's start, from 0
+    :param action_masks: Which choices the environment allowed there, ``[n_choices]`` booleans; None if it has no masks
     """
 
     observation: Any
@@ -36,6 +39,7 @@ class Transition:
     truncated: bool
     info: dict[str, Any]
     step: int
+    action_masks: np.ndarray | None = None
 
 
 Teacher = Callable[[Transition], Feedback | None]
@@ -71,9 +75,10 @@ class ExpertTeacher:
     def __call__(self, transition: Transition) -> Feedback | None:
         if self.probability < 1.0 and self._rng.random() >= self.probability:
             return None
-        actions = self.expert.act(single_row(transition.observation))
-        if actions is None or len(actions) != 1:
-            came = "None" if actions is None else f"{len(actions)} rows"
+        rows, masks = single_row(transition.observation), transition.action_masks
+        actions = self.expert.act(rows) if masks is None else self.expert.act_within(rows, masks[None])
+        if actions is None or isinstance(actions, str) or len(actions) != 1:
+            came = repr(actions) if actions is None or isinstance(actions, str) else f"{len(actions)} rows"
             raise FeedbackError(f"expert: got {came} for 1 observation, expected 1 row [1, *action_shape].")
         return Feedback(expert_action=actions[0], label=self.label, weight=self.weight)
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 
+from nlf_sb3.masks import check_allowed
 from nlf_sb3.teachers.experts import Expert, single_row
 from nlf_sb3.validation import check_actions
 
@@ -19,20 +22,28 @@ def ask_expert(expert: Expert, observation: Any, space: spaces.Space, masks: np.
     :param space: The action space
     :param masks: What the environment allows, ``[n_choices]``, or None
     :return: An environment-scale action, ``[*action_shape]``
-    :raises FeedbackError: If the answer is no action of the space
+    :raises FeedbackError: If the answer is no action of the space, or one that the mask forbids
     """
     rows = single_row(observation)
-    answer = expert.act(rows) if masks is None else expert.act_within(rows, masks[None])
-    return check_actions(answer, space, 1)[0]  # type: ignore[no-any-return]
+    if masks is None:
+        return check_actions(expert.act(rows), space, 1)[0]  # type: ignore[no-any-return]
+    actions = check_actions(expert.act_within(rows, masks[None]), space, 1)
+    check_allowed(actions, masks[None], space, row_name=lambda row: "it")
+    return actions[0]  # type: ignore[no-any-return]
 
 
-def read_action_masks(env: gym.Env) -> np.ndarray | None:
+class MaskReader:
     """
+    Says which choices an environment allows now, ``[n_choices]`` booleans; None where it has no masks.
+
     :param env: An environment, which masks actions if it has a method ``action_masks``, as in sb3-contrib
-    :return: What it allows now, ``[n_choices]`` booleans, or None
     """
-    try:
-        action_masks = env.get_wrapper_attr("action_masks")
-    except AttributeError:
-        return None
-    return np.asarray(action_masks(), dtype=bool).reshape(-1)
+
+    def __init__(self, env: gym.Env) -> None:
+        self._action_masks: Callable[[], Any] | None = None
+        if isinstance(env.action_space, (spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)):
+            with contextlib.suppress(AttributeError):
+                self._action_masks = env.get_wrapper_attr("action_masks")
+
+    def __call__(self) -> np.ndarray | None:
+        return None if self._action_masks is None else np.asarray(self._action_masks(), dtype=bool).reshape(-1)

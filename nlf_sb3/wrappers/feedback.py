@@ -14,6 +14,7 @@ import numpy as np
 from nlf_sb3.errors import FeedbackError
 from nlf_sb3.feedback import EXECUTED_ACTION_KEY, FEEDBACK_ERROR_KEY, FEEDBACK_KEY, TASK_REWARD_KEY, Feedback
 from nlf_sb3.teachers.teachers import Teacher, Transition, as_teacher, check_feedback, seed_teacher
+from nlf_sb3.wrappers.asking import MaskReader
 
 
 class FeedbackWrapper(gym.Wrapper, gym.utils.RecordConstructorArgs):
@@ -53,7 +54,7 @@ class FeedbackWrapper(gym.Wrapper, gym.utils.RecordConstructorArgs):
         while isinstance(inner, gym.Wrapper):
             if isinstance(inner, FeedbackWrapper):
                 raise FeedbackError("The environment has a FeedbackWrapper already. Give that one a list of teachers.")
-            if score_as_reward is not None and hasattr(inner, "fork_probability"):
+            if score_as_reward is not None and vars(inner).get("injection_mode") == "fork":
                 raise FeedbackError(
                     "score_as_reward would pay the agent by score and the injected expert by the task's reward. "
                     "Put the FeedbackWrapper inside: TrajectoryInjection(FeedbackWrapper(env, ...), expert)."
@@ -67,7 +68,13 @@ class FeedbackWrapper(gym.Wrapper, gym.utils.RecordConstructorArgs):
         self.teacher = teacher
         self.score_as_reward = score_as_reward
         self._observation: Any = None
+        self._action_masks = MaskReader(env)
         self._step = 0
+
+    @property
+    def feedback_action_space(self) -> gym.Space:
+        """The space that expert actions are in, by a name that other wrappers don't have."""
+        return self.action_space
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         if seed is not None:
@@ -78,16 +85,17 @@ class FeedbackWrapper(gym.Wrapper, gym.utils.RecordConstructorArgs):
         return observation, info
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        masks = self._action_masks()
         observation, reward, terminated, truncated, info = self.env.step(action)
         info = dict(info)  # an environment may hand out the same dict at every step
         action = info.get(EXECUTED_ACTION_KEY, action)  # where an expert took over, the teacher sees what it did
-        transition = Transition(self._observation, action, float(reward), observation, terminated, truncated, info, self._step)
+        now = (self._observation, action, float(reward), observation, terminated, truncated, info, self._step, masks)
+        transition = Transition(*now)
         feedback: Feedback | None = None
         try:
             feedback = check_feedback(self.teacher(transition), self.teacher)
         except Exception as error:  # whatever a user's code raises must reach the algorithm
-            message = describe_error(error, f"teacher, episode step {self._step}")
-            info[FEEDBACK_ERROR_KEY] = "\n".join(filter(None, (info.get(FEEDBACK_ERROR_KEY), message)))
+            add_error(info, describe_error(error, f"teacher, episode step {self._step}"))
         if feedback is not None:
             info[FEEDBACK_KEY] = feedback
         if self.score_as_reward is not None:
@@ -117,6 +125,14 @@ def describe_error(error: Exception, where: str) -> str:
         return f"{where}: {error}"
     trace = "".join(traceback.format_exception(error))
     return f"{where} raised {type(error).__name__}: {error}\n{trace}"
+
+
+def add_error(info: dict[str, Any], message: str) -> None:
+    """
+    :param info: Gets the message, after those of other wrappers
+    :param message: What went wrong
+    """
+    info[FEEDBACK_ERROR_KEY] = "\n".join(filter(None, (info.get(FEEDBACK_ERROR_KEY), message)))
 
 
 def copy_observation(observation: Any) -> Any:

@@ -12,8 +12,8 @@ from nlf_sb3.feedback import EXPERT_SEGMENT_KEY, FEEDBACK_ERROR_KEY
 from nlf_sb3.seeding import derived_generator
 from nlf_sb3.segments import ExpertSegment, rows_from, stack_observations
 from nlf_sb3.teachers.experts import Expert
-from nlf_sb3.wrappers.asking import ask_expert, read_action_masks
-from nlf_sb3.wrappers.feedback import copy_observation, describe_error
+from nlf_sb3.wrappers.asking import MaskReader, ask_expert
+from nlf_sb3.wrappers.feedback import add_error, copy_observation, describe_error
 from nlf_sb3.wrappers.twins import same_observation
 
 Step = tuple[Any, Any, bool, bool, dict[str, Any]]
@@ -34,6 +34,7 @@ class ForkedEpisodes:
         self._twin = twin
         self._expert = expert
         self._max_segment_steps = max_segment_steps
+        self._action_masks = MaskReader(twin)
         self._seed_rng = derived_generator(None, "episodes")
 
     def begin(self, seed: int | None, options: dict[str, Any] | None, fork_step: int) -> tuple[Any, dict[str, Any]]:
@@ -75,7 +76,7 @@ class ForkedEpisodes:
             try:
                 info[EXPERT_SEGMENT_KEY] = self._play_segment()
             except Exception as error:  # the algorithm raises it, with the environment's index
-                info[FEEDBACK_ERROR_KEY] = describe_error(error, f"trajectory injection, fork step {self._fork_step}")
+                add_error(info, describe_error(error, f"trajectory injection, fork step {self._fork_step}"))
         return observation, reward, terminated, truncated, info
 
     def _play_segment(self) -> ExpertSegment:
@@ -85,10 +86,10 @@ class ForkedEpisodes:
         for action in self._prefix:
             if played.ended:
                 break
-            observation = played.step(self._twin, observation, action, read_action_masks(self._twin))
+            observation = played.step(self._twin, observation, action, self._action_masks())
         self._check_fork(observation, played.ended)
         while not played.ended and not self._is_cut(len(played.actions)):
-            masks = read_action_masks(self._twin)
+            masks = self._action_masks()
             action = ask_expert(self._expert, observation, self._env.action_space, masks)
             observation = played.step(self._twin, observation, action, masks)
         return played.segment(observation, self._fork_step, self._expert, self._env.action_space)

@@ -84,6 +84,11 @@ class TrajectoryInjection(gym.Wrapper, gym.utils.RecordConstructorArgs):
             self._episodes = TakenOverEpisodes(env, self.expert, max_segment_steps)
         self._fork_rng = derived_generator(None, "forks")
 
+    @property
+    def injection_action_space(self) -> gym.Space:
+        """The space that the expert acts in, by a name that other wrappers don't have."""
+        return self.action_space
+
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         if seed is not None:
             self._fork_rng = derived_generator(seed, "forks")

@@ -6,10 +6,10 @@ from typing import Any
 
 import gymnasium as gym
 
-from nlf_sb3.feedback import EXECUTED_ACTION_KEY, EXECUTED_LOG_PROB_KEY, FEEDBACK_ERROR_KEY
+from nlf_sb3.feedback import EXECUTED_ACTION_KEY, EXECUTED_LOG_PROB_KEY
 from nlf_sb3.teachers.experts import Expert, single_row
-from nlf_sb3.wrappers.asking import ask_expert, read_action_masks
-from nlf_sb3.wrappers.feedback import copy_observation, describe_error
+from nlf_sb3.wrappers.asking import MaskReader, ask_expert
+from nlf_sb3.wrappers.feedback import add_error, copy_observation, describe_error
 
 
 class TakenOverEpisodes:
@@ -28,6 +28,7 @@ class TakenOverEpisodes:
         self._env = env
         self._expert = expert
         self._max_segment_steps = max_segment_steps
+        self._action_masks = MaskReader(env)
 
     def begin(self, seed: int | None, options: dict[str, Any] | None, fork_step: int) -> tuple[Any, dict[str, Any]]:
         """
@@ -48,22 +49,26 @@ class TakenOverEpisodes:
         :return: As Gymnasium's ``step``
         """
         added: dict[str, Any] = {}
+        failure = None
         if self._is_experts():
             try:
                 action, added = self._experts_action()
             except Exception as error:  # the algorithm raises it, with the environment's index
-                added = {FEEDBACK_ERROR_KEY: describe_error(error, f"expert that took over, episode step {self._step}")}
+                failure = describe_error(error, f"expert that took over, episode step {self._step}")
         observation, reward, terminated, truncated, info = self._env.step(action)
+        info = {**info, **added}
+        if failure is not None:
+            add_error(info, failure)
         self._observation = copy_observation(observation)
         self._step += 1
-        return observation, reward, terminated, truncated, {**info, **added}
+        return observation, reward, terminated, truncated, info
 
     def _is_experts(self) -> bool:
         handed_back = self._max_segment_steps is not None and self._step >= self._fork_step + self._max_segment_steps
         return self._step >= self._fork_step and not handed_back
 
     def _experts_action(self) -> tuple[Any, dict[str, Any]]:
-        action = ask_expert(self._expert, self._observation, self._env.action_space, read_action_masks(self._env))
+        action = ask_expert(self._expert, self._observation, self._env.action_space, self._action_masks())
         added: dict[str, Any] = {EXECUTED_ACTION_KEY: action}
         log_prob = self._expert.log_prob(single_row(self._observation), action[None])
         if log_prob is not None:
