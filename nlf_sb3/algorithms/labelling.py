@@ -12,7 +12,7 @@ from stable_baselines3.common.distributions import Distribution
 from nlf_sb3.algorithms.collecting import CollectsFeedback
 from nlf_sb3.algorithms.imitation import ImitationTerm, to_policy_actions
 from nlf_sb3.algorithms.rows import DemonstrationRows, PolicyRows, observations_as_rows
-from nlf_sb3.algorithms.vec_envs import as_environment_gave_them, to_policy_observations
+from nlf_sb3.algorithms.vec_envs import as_environment_gave_them, check_expert_observes, to_policy_observations
 from nlf_sb3.buffers.labels import MODE, NO_LABEL, SAMPLE
 from nlf_sb3.distributions import masked
 from nlf_sb3.errors import FeedbackError
@@ -24,6 +24,11 @@ from nlf_sb3.validation import check_actions
 
 class LabelsRollouts(CollectsFeedback):
     """Turns a rollout's labels, the expert's answers and demonstrations into one imitation term."""
+
+    def _setup_learn(self, *args: Any, **kwargs: Any) -> Any:
+        if self.expert is not None and self.env is not None:
+            check_expert_observes(self.env)
+        return super()._setup_learn(*args, **kwargs)
 
     def _imitation_term(self) -> ImitationTerm | None:
         """Ask the expert for the rollout's labels; the term of all labelled rows, or None if there are none."""
@@ -79,11 +84,11 @@ class LabelsRollouts(CollectsFeedback):
             return None
 
     def _expert_observations(self, rows: np.ndarray) -> Observations:
-        raw = self.rollout_buffer.raw_observations
-        if raw is None and self.env is not None:
-            observations = self.rollout_buffer.take_rows(self.rollout_buffer.observations, rows)
-            return as_environment_gave_them(self.env, observations)  # type: ignore[no-any-return]
-        return self.rollout_buffer.take_rows(self.rollout_buffer.observations if raw is None else raw, rows)  # type: ignore[no-any-return]
+        assert self.env is not None
+        buffer = self.rollout_buffer
+        raw = buffer.raw_observations
+        observations = buffer.take_rows(buffer.observations if raw is None else raw, rows)
+        return as_environment_gave_them(self.env, observations, before_statistics=raw is not None)  # type: ignore[no-any-return]
 
     def _expert_distribution(self) -> Distribution:
         assert self.expert is not None
