@@ -39,8 +39,10 @@ def read_npz(path: str | Path) -> dict[str, np.ndarray]:
         with np.load(path, allow_pickle=False) as file:
             return dict(file)
     except (OSError, EOFError, TypeError, ValueError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
+        # Of a file of another kind, NumPy says how to unpickle it: that is no advice here.
+        reason = error if isinstance(error, OSError) or zipfile.is_zipfile(path) else "it is no .npz, or a part of one"
         raise FeedbackError(
-            f"Demonstrations.load: {path} can't be read as a .npz of plain arrays ({error}). "
+            f"Demonstrations.load: {path} can't be read as a .npz of plain arrays ({reason}). "
             "Write one with Demonstrations.save or np.savez; object arrays are refused."
         ) from error
 

@@ -37,7 +37,8 @@ class Demonstrations:
     :param action_masks: Which actions were allowed in each row, booleans ``[K, n_masks]`` in the layout of
         sb3-contrib's MaskablePPO: ``n_masks`` is ``n`` for Discrete, ``sum(nvec)`` for MultiDiscrete and ``2 * n``
         for MultiBinary spaces. None if every action was.
-    :raises FeedbackError: If the numbers of rows differ, weights are negative or not finite, or masks are no booleans
+    :raises FeedbackError: If the numbers of rows differ, observations are not finite, weights are negative or not finite,
+        or masks are no booleans
     """
 
     observations: Observations
@@ -65,6 +66,8 @@ class Demonstrations:
             raise FeedbackError(f"Demonstrations: got rows {lengths}, expected one equal number above 0 of each.")
         if weights.ndim != 1 or not np.isfinite(weights).all() or (weights < 0).any():
             raise FeedbackError("Demonstrations: weights must be one finite number of at least 0 for each row.")
+        for name, array in arrays.items():
+            _check_finite(array, name if array is self.observations else f"observations[{name!r}]")
         object.__setattr__(self, "weights", weights)
 
     def __len__(self) -> int:
@@ -151,6 +154,17 @@ class Demonstrations:
             return cls(observations, label=label, **arrays)
         except FeedbackError as error:
             raise FeedbackError(f"Demonstrations.load: {path}: {error}") from error
+
+
+def _check_finite(array: np.ndarray, name: str) -> None:
+    if array.dtype.kind != "f":
+        return
+    rows = np.flatnonzero(~np.isfinite(array).all(axis=tuple(range(1, array.ndim))))
+    if len(rows):
+        raise FeedbackError(
+            f"Demonstrations: {name}: row {rows[0]} holds NaN or infinity ({len(rows)} of {len(array)} rows do), expected "
+            "finite numbers. Mend or leave out such rows."
+        )
 
 
 def _as_masks(masks: Any) -> np.ndarray:

@@ -10,6 +10,10 @@ class FeedbackError(ValueError):
     """Feedback, a label or an expert's answer that can't be used as it came."""
 
 
+class ActionShapeError(FeedbackError):
+    """Actions that aren't one row for each observation."""
+
+
 class TwinError(RuntimeError):
     """An environment that can't be twinned, or a twin that left its original."""
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
-from nlf_sb3.errors import FeedbackError
+from nlf_sb3.errors import ActionShapeError, FeedbackError
 
 _KIND_NAMES = {"b": "booleans", "i": "integers", "u": "integers", "f": "floats", "c": "complex numbers"}
 
@@ -47,12 +47,12 @@ def check_actions(
     try:
         array = np.asarray(actions)
     except ValueError as error:  # ragged nesting
-        raise FeedbackError(f"{source}: {actions!r} is not an array ({error}). Return rows of equal shape.") from error
+        raise ActionShapeError(f"{source}: {actions!r} is not an array ({error}). Return rows of equal shape.") from error
     shape = (n_rows, *(space.shape or ()))
     if array.dtype.kind not in _KIND_NAMES:
         raise FeedbackError(f"{source}: got {_preview(array)} of dtype {array.dtype}, expected numbers of {space}.")
     if array.shape != shape:
-        raise FeedbackError(
+        raise ActionShapeError(
             f"{source}: got shape {array.shape}, expected {shape} for {space}. "
             "Return one row for each observation, and only the action in it."
         )
@@ -94,7 +94,7 @@ def _check_kind(array: np.ndarray, space: spaces.Space, source: str) -> None:
 def _check_bounds(
     cast: np.ndarray, array: np.ndarray, space: spaces.Space, source: str, row_name: Callable[[int], str]
 ) -> None:
-    """Raise at the first row that holds a NaN or lies outside the space."""
+    """Raise at the first row that isn't finite or lies outside the space."""
     low, high = _bounds(space)
     inside = (cast >= low) & (cast <= high)  # False for NaN
     if np.dtype(space.dtype).kind == "f":
@@ -102,6 +102,11 @@ def _check_bounds(
     if inside.all():
         return
     row = int(np.argwhere(~inside.reshape(len(cast), -1).all(axis=1))[0, 0])
+    if array.dtype.kind == "f" and not np.isfinite(array[row]).all():
+        raise FeedbackError(
+            f"{source}: {row_name(row)} is {_preview(array[row])}, which is not finite; expected numbers inside {space}. "
+            "Look for its cause where it is made, such as a division by zero."
+        )
     raise FeedbackError(
         f"{source}: {row_name(row)} is {_preview(array[row])}, outside {space}. "
         "Clip or rescale it where it is made; labels are environment-scale actions."

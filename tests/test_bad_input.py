@@ -91,7 +91,10 @@ BAD_EXPERTS = {
     "returns complex numbers": (lambda o: np.zeros((1, 1), complex), ["got complex numbers", "expected floats for Box"]),
     "returns booleans": (lambda o: np.zeros((1, 1), bool), ["got booleans", "expected floats for Box"]),
     "returns text": (lambda o: np.array([["left"]]), ["expert_action: got", "left", "expected numbers of the action space"]),
-    "returns NaN": (lambda o: np.full((1, 1), np.nan, np.float32), ["[nan], outside Box", "Clip or rescale it"]),
+    "returns NaN": (
+        lambda o: np.full((1, 1), np.nan, np.float32),
+        ["[nan], which is not finite", "expected numbers inside Box"],
+    ),
     "leaves the space": (lambda o: np.full((1, 1), 1.5, np.float32), ["[1.5], outside Box", "Clip or rescale it"]),
 }
 
@@ -188,7 +191,7 @@ ROLLOUT_EXPERTS = {
     "text": (lambda o: np.full((len(o), 1), "left"), ["'left'", "expected numbers of Box"]),
     "NaN": (
         lambda o: np.where(np.arange(len(o)) == 5, np.nan, 0.0)[:, None],
-        ["the action for environment 0, rollout step 5, is [nan], outside Box"],
+        ["the action for environment 0, rollout step 5, is [nan], which is not finite"],
     ),
     "outside": (
         lambda o: np.where(np.arange(len(o)) == 5, -2.0, 0.0)[:, None],
@@ -397,6 +400,25 @@ def test_demonstrations_with_an_unknown_label_are_refused():
         Demonstrations(np.zeros((2, 3)), np.zeros(2, int), label="mean")
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("as_dict", [False, True])
+def test_demonstrations_that_aren_t_finite_are_refused_with_their_first_row(value, as_dict):
+    observations = np.zeros((5, 2, 2), np.float32)
+    observations[[2, 4], 1, 0] = value
+    name = r"\['grid'\]" if as_dict else ""
+    with pytest.raises(FeedbackError, match=rf"observations{name}: row 2 holds NaN or infinity \(2 of 5 rows"):
+        Demonstrations({"count": np.arange(5), "grid": observations} if as_dict else observations, np.zeros(5, int))
+
+
+@every_algorithm
+@pytest.mark.parametrize(
+    "given", ["rows.npz", (np.zeros((2, 1), np.float32), np.zeros((2, 1), np.float32))], ids=["file", "pair"]
+)
+def test_what_are_no_demonstrations_is_refused_at_construction(algorithm, given):
+    with pytest.raises(FeedbackError, match=r"demonstrations: got (str|tuple), expected Demonstrations.*Demonstrations\.load"):
+        learner(algorithm, line(), demonstrations=given)
+
+
 BAD_DEMONSTRATIONS = {
     "observation shape": (np.zeros((2, 4)), np.zeros(2, int), r"(2, 4)"),
     "dict observations": ({"a": np.zeros((2, 3))}, np.zeros(2, int), "dict"),
@@ -552,3 +574,19 @@ def test_a_function_written_for_one_observation_is_told_of_batches():
     model = learner("PPO", line(action="box"), expert=lambda observation: np.array([float(observation)]))
     with pytest.raises(FeedbackError, match="batched=False"):
         model.learn(8)
+
+
+@pytest.mark.parametrize(
+    ("act", "is_told"),
+    [
+        (lambda o: np.zeros(1, np.float32), True),
+        (lambda o: [[0.0], [0.0, 0.0]], True),
+        (raises, True),
+        (lambda o: np.full((len(o), 1), np.nan, np.float32), False),
+        (lambda o: np.full((len(o), 1), 7.0, np.float32), False),
+        (lambda o: np.zeros((len(o), 1), bool), False),
+    ],
+    ids=["one row", "ragged", "raises", "NaN", "outside", "booleans"],
+)
+def test_only_mistakes_that_look_like_one_observation_are_told_of_batches(act, is_told):
+    assert ("batched=False" in refused(learner("PPO", line(action="box"), expert=act))) == is_told

@@ -13,7 +13,7 @@ from gymnasium import spaces
 from helpers import PENDULUM
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
-from nlf_sb3 import REINFORCE, Feedback, FeedbackError, FeedbackWrapper
+from nlf_sb3 import REINFORCE, Demonstrations, Feedback, FeedbackError, FeedbackWrapper
 from nlf_sb3.teachers import CallableExpert, Expert, ExpertTeacher, LQRExpert, PolicyExpert, Transition, as_expert
 from nlf_sb3.teachers.lqr import linearise
 
@@ -237,6 +237,13 @@ def test_a_file_that_holds_no_model_is_refused(tmp_path):
         archive.writestr("data", "{}")
     with pytest.raises(FeedbackError, match=r"PolicyExpert\.load: .*other\.zip is not a saved SB3 model"):
         PolicyExpert.load(path)
+
+
+@pytest.mark.parametrize("name", ["rows.npz", "nowhere.npz"])
+def test_a_file_of_demonstrations_is_sent_to_where_it_can_act(tmp_path, name):
+    Demonstrations(np.zeros((2, 3), np.float32), np.zeros((2, 1), np.float32)).save(tmp_path / "rows.npz")
+    with pytest.raises((FeedbackError, FileNotFoundError), match=r"NearestStateExpert\(Demonstrations\.load\("):
+        PolicyExpert.load(tmp_path / name)
 
 
 def test_a_recurrent_policy_is_refused_with_the_reason():
@@ -479,5 +486,5 @@ def test_an_expert_without_seed_or_distribution_of_its_own_is_complete():
 
 
 def test_a_missing_file_is_named_as_it_was_given_with_a_way_to_make_one(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"no .*nowhere\.zip\. Save a model there.*nlf-sb3 train-expert"):
+    with pytest.raises(FileNotFoundError, match=r"no .*nowhere\.zip\. Save a model there.*pendulum.*nlf-sb3 train-expert"):
         PolicyExpert.load(tmp_path / "nowhere.zip")

@@ -121,6 +121,11 @@ def test_a_segment_without_a_step_of_the_experts_is_refused():
         to_trajectories(make_segment(fork_step=LENGTH))
 
 
+def test_demonstrations_have_no_order_to_be_trajectories_of():
+    with pytest.raises(FeedbackError, match=r"to_trajectories: got Demonstrations, whose rows have no order.*to_transitions"):
+        to_trajectories(Demonstrations(np.zeros((2, 3)), np.zeros(2, int)))
+
+
 @pytest.mark.parametrize("observation_space", [BOX, PARTS], ids=["box", "dict"])
 def test_demonstrations_come_back_from_transitions(observation_space):
     rows = Demonstrations(

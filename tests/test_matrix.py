@@ -94,8 +94,8 @@ class Watchful(Expert):
 
     label = "sample"
 
-    def __init__(self, action_space: Any, observation_space: Any, stacked: bool = False):
-        self.action_space, self.observation_space, self.stacked = action_space, observation_space, stacked
+    def __init__(self, action_space: Any, observation_space: Any):
+        self.action_space, self.observation_space = action_space, observation_space
 
     def act(self, observations):
         rows = observations if isinstance(observations, dict) else {"": observations}
@@ -106,8 +106,7 @@ class Watchful(Expert):
         for key, space in parts.items():
             values = np.asarray(rows[key])
             assert values.dtype == space.dtype, (key, values.dtype)
-            if not self.stacked:
-                assert all(space.contains(row) for row in values), (key, values.shape)
+            assert all(space.contains(row) for row in values), (key, values.shape)
             total = total + np.abs(values.reshape(len(values), -1).astype(np.float64)).sum(axis=1)
         choice = (np.asarray(total) * 10).astype(np.int64) % 2
         if isinstance(self.action_space, spaces.Discrete):
@@ -129,10 +128,7 @@ def build(cell: Cell, *, bound: float = 0.5, vec_class: Any = None, **kwargs: An
     def plain() -> gym.Env:
         return AnySpaces(cell.action, cell.observation, bound)
 
-    # An expert= sees stacked frames, as the policy does; one inside the environment sees what it returns.
-    expert = Watchful(
-        plain().action_space, plain().observation_space, stacked=cell.vec_env == "stacked" and cell.channel == "expert"
-    )
+    expert = Watchful(plain().action_space, plain().observation_space)
 
     def one() -> gym.Env:
         if cell.channel == "wrapper":

@@ -201,6 +201,30 @@ def test_preset_alpha_and_further_arguments_reach_the_algorithm(tmp_path, rows):
     assert model.alpha == nlf_sb3.LinearSchedule(0.2, 0.9)
 
 
+@pytest.mark.parametrize("method", ["injection", "takeover"])
+@pytest.mark.parametrize("given", [None, 0.2])
+def test_a_takeover_leaves_the_agent_time_to_act_unless_told_otherwise(tmp_path, rows, method, given):
+    options = {"expert": str(rows), "method": method, "fork_probability": given, "timesteps": 2048}
+    summary = run(tmp_path / "run", **options, set=("n_steps=2048", "n_epochs=1"))
+    settings = json.loads((tmp_path / "run" / "settings.json").read_text())["settings"]
+    if method == "takeover":
+        assert settings["fork_probability"] == (given or 0.01)
+        # CartPole lasts a beginner some 20 steps, so that at 0.01 most episodes end before the expert comes.
+        assert (summary.expert_steps / summary.steps > 0.8) == (given is not None)
+    else:
+        assert settings["fork_probability"] == given
+
+
+def test_demonstrations_are_imitated_by_alpha_beside_injection_too(tmp_path, rows):
+    run(tmp_path / "run", expert=str(rows), method="injection", demonstrations=rows, alpha="0.9")
+    assert nlf_sb3.PPO.load(tmp_path / "run" / "model.zip").alpha == nlf_sb3.ConstantSchedule(0.9)
+
+
+def test_alpha_has_a_default_that_is_written_down(tmp_path, rows):
+    run(tmp_path / "run", expert=str(rows))
+    assert json.loads((tmp_path / "run" / "settings.json").read_text())["settings"]["alpha"] == "0.5"
+
+
 def test_the_network_fits_the_observations(tmp_path):
     run(tmp_path / "run", "Line-v0", env_kwargs='{"dict_observation": true}')
     model = nlf_sb3.PPO.load(tmp_path / "run" / "model.zip")
@@ -331,6 +355,28 @@ REFUSALS = {
     "joint alone": (["--method", "joint"], "--method joint needs --expert or --demonstrations"),
     "injection alone": (["--method", "injection"], "--method injection needs --expert"),
     "expert unused": (["--method", "none", "--expert", "lqr"], "--method none uses no --expert"),
+    "probability unused": (
+        ["--fork-probability", "0.1"],
+        "--fork-probability is for an expert that acts, and in --method none none does",
+    ),
+    "probability of labels": (["--expert", "rows", "--fork-probability", "0.1"], "in --method joint none does", "injection"),
+    "probability 0": (
+        ["--expert", "rows", "--method", "injection", "--fork-probability", "0"],
+        "--fork-probability: got 0.0, expected a number in (0, 1].",
+    ),
+    "probability above 1": (
+        ["--expert", "rows", "--method", "takeover", "--fork-probability", "5"],
+        "--fork-probability: got 5.0, expected",
+    ),
+    "alpha of injection": (
+        ["--expert", "rows", "--method", "injection", "--alpha", "0.9"],
+        "--alpha is for imitation, and --method injection without --demonstrations imitates nothing",
+    ),
+    "alpha alone": (["--alpha", "0.5"], "--alpha is for imitation, and --method none"),
+    "kl of takeovers": (
+        ["--expert", "rows", "--method", "takeover", "--imitation", "kl"],
+        "--imitation is for imitation, and --method takeover without --demonstrations",
+    ),
     "alpha": (["--alpha", "half"], "--alpha: got 'half', expected a number in [0, 1], or START:END"),
     "alpha's range": (["--alpha", "1:2"], "alpha: got 2.0, expected a number in [0, 1]"),
     "no pair": (["--set", "n_steps"], "--set: got 'n_steps', expected KEY=VALUE"),

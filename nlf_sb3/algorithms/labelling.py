@@ -12,10 +12,11 @@ from stable_baselines3.common.distributions import Distribution
 from nlf_sb3.algorithms.collecting import CollectsFeedback
 from nlf_sb3.algorithms.imitation import ImitationTerm, to_policy_actions
 from nlf_sb3.algorithms.rows import DemonstrationRows, PolicyRows, observations_as_rows
-from nlf_sb3.algorithms.vec_envs import as_environment_gave_them, to_policy_observations
+from nlf_sb3.algorithms.vec_envs import as_environment_gave_them, check_expert_observes, to_policy_observations
 from nlf_sb3.buffers.labels import MODE, NO_LABEL, SAMPLE
+from nlf_sb3.demonstrations import Demonstrations
 from nlf_sb3.distributions import masked
-from nlf_sb3.errors import FeedbackError
+from nlf_sb3.errors import ActionShapeError, FeedbackError
 from nlf_sb3.masks import check_allowed
 from nlf_sb3.segments import Observations
 from nlf_sb3.teachers.experts import CallableExpert
@@ -24,6 +25,19 @@ from nlf_sb3.validation import check_actions
 
 class LabelsRollouts(CollectsFeedback):
     """Turns a rollout's labels, the expert's answers and demonstrations into one imitation term."""
+
+    def _check_settings(self) -> None:
+        if not isinstance(self.demonstrations, (Demonstrations, type(None))):
+            raise FeedbackError(
+                f"demonstrations: got {type(self.demonstrations).__name__}, expected Demonstrations. For a file, use "
+                "Demonstrations.load(path); for arrays, Demonstrations(observations, actions)."
+            )
+        super()._check_settings()
+
+    def _setup_learn(self, *args: Any, **kwargs: Any) -> Any:
+        if self.expert is not None and self.env is not None:
+            check_expert_observes(self.env)
+        return super()._setup_learn(*args, **kwargs)
 
     def _imitation_term(self) -> ImitationTerm | None:
         """Ask the expert for the rollout's labels; the term of all labelled rows, or None if there are none."""
@@ -71,7 +85,8 @@ class LabelsRollouts(CollectsFeedback):
             return question()
         except Exception as error:  # whatever a user's expert raises
             message = str(error) if isinstance(error, FeedbackError) else f"it raised {type(error).__name__}: {error}"
-            if isinstance(self.expert, CallableExpert) and self.expert.batched:
+            may_be_of_one_row = isinstance(error, ActionShapeError) or not isinstance(error, FeedbackError)
+            if may_be_of_one_row and isinstance(self.expert, CallableExpert) and self.expert.batched:
                 message += " (It got observations [n, ...]; CallableExpert(f, batched=False) gives it one at a time.)"
             if self.on_error == "raise":
                 raise FeedbackError(f"expert {type(self.expert).__name__}, step {self.num_timesteps}: {message}") from error
@@ -79,11 +94,11 @@ class LabelsRollouts(CollectsFeedback):
             return None
 
     def _expert_observations(self, rows: np.ndarray) -> Observations:
-        raw = self.rollout_buffer.raw_observations
-        if raw is None and self.env is not None:
-            observations = self.rollout_buffer.take_rows(self.rollout_buffer.observations, rows)
-            return as_environment_gave_them(self.env, observations)  # type: ignore[no-any-return]
-        return self.rollout_buffer.take_rows(self.rollout_buffer.observations if raw is None else raw, rows)  # type: ignore[no-any-return]
+        assert self.env is not None
+        buffer = self.rollout_buffer
+        raw = buffer.raw_observations
+        observations = buffer.take_rows(buffer.observations if raw is None else raw, rows)
+        return as_environment_gave_them(self.env, observations, before_statistics=raw is not None)  # type: ignore[no-any-return]
 
     def _expert_distribution(self) -> Distribution:
         assert self.expert is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,8 @@ from stable_baselines3.common.vec_env import (
 from nlf_sb3.errors import FeedbackError
 from nlf_sb3.segments import Observations
 
-_PASS_THROUGH = (VecCheckNan, VecMonitor, VecVideoRecorder)
+_KNOWN = (VecTransposeImage, VecNormalize, VecFrameStack, VecCheckNan, VecMonitor, VecVideoRecorder)
+"""Wrappers of which it is known what they do to observations; the last three leave them alone."""
 
 
 def to_policy_observations(env: VecEnv, observations: Observations) -> Observations:
@@ -53,11 +55,7 @@ def episode_to_policy_observations(env: VecEnv, observations: Observations) -> O
     :raises FeedbackError: If a wrapper changes observations in a way that isn't known here
     """
     check_vec_wrappers(env)
-    wrappers = []
-    while isinstance(env, VecEnvWrapper):
-        wrappers.append(env)
-        env = env.venv
-    for wrapper in reversed(wrappers):
+    for wrapper in reversed(list(_wrappers(env))):
         if isinstance(wrapper, VecTransposeImage):
             observations = wrapper.transpose_observations(observations)
         elif isinstance(wrapper, VecNormalize):
@@ -92,45 +90,75 @@ def check_vec_wrappers(env: VecEnv) -> None:
     :param env: The learner's environment
     :raises FeedbackError: If a wrapper changes observations in a way that isn't known here
     """
-    while isinstance(env, VecEnvWrapper):
-        if not isinstance(env, (VecTransposeImage, VecNormalize, VecFrameStack, *_PASS_THROUGH)):
-            raise FeedbackError(
-                f"{type(env).__name__} changes observations in a way that can't be repeated for expert rows. "
-                "Put a Gymnasium wrapper that does the same inside the environment instead."
-            )
-        env = env.venv
+    unknown = [type(wrapper).__name__ for wrapper in _wrappers(env) if not isinstance(wrapper, _KNOWN)]
+    if unknown:
+        raise FeedbackError(
+            f"{unknown[0]} changes observations in a way that can't be repeated for expert rows. "
+            "Put a Gymnasium wrapper that does the same inside the environment instead."
+        )
 
 
-def as_environment_gave_them(env: VecEnv, observations: Any) -> Any:
+def check_expert_observes(env: VecEnv) -> None:
     """
-    Undo what SB3's buffers and its image wrapper do to observations.
+    :param env: The learner's environment
+    :raises FeedbackError: If a wrapper may change observations in a way that can't be undone for an ``expert=``
+    """
+    kept = unwrap_vec_normalize(env)
+    for wrapper in _wrappers(env):
+        is_lost = isinstance(wrapper, VecNormalize) and wrapper.norm_obs and wrapper is not kept
+        if is_lost or not isinstance(wrapper, _KNOWN):
+            raise FeedbackError(
+                f"expert= is shown the environment's own observations, and {type(wrapper).__name__} may change them in a way "
+                "that can't be undone. Ask the expert inside the environment instead: FeedbackWrapper(env, "
+                "ExpertTeacher(expert)); or put a Gymnasium wrapper that does the same inside the environment."
+            )
+
+
+def as_environment_gave_them(env: VecEnv, observations: Any, *, before_statistics: bool = False) -> Any:
+    """
+    Undo what SB3's buffers and its wrappers of vectorised environments do to observations.
 
     :param env: The learner's environment
     :param observations: Rows of a rollout buffer, ``[n, ...]`` or a dict of such
-    :return: The same in the layout and dtype of the environment's own space; stacked frames stay stacked
+    :param before_statistics: Whether the rows are those that VecNormalize got, not those that left the last wrapper
+    :return: The same in the layout and dtype of the environment's own space: of stacked frames the newest
+    :raises FeedbackError: If a wrapper may change observations in a way that can't be undone
     """
+    check_expert_observes(env)
+    vec_normalize = unwrap_vec_normalize(env)
+    for wrapper in _wrappers(env if vec_normalize is None or not before_statistics else vec_normalize.venv):
+        if isinstance(wrapper, VecTransposeImage) and not wrapper.skip:
+            observations = _with_channels_last(observations, getattr(wrapper, "image_space_keys", None))
+        elif isinstance(wrapper, VecFrameStack):
+            observations = _newest_frame(wrapper.stacked_obs, observations)
     space = env.unwrapped.observation_space
-    transposed = _transposed_keys(env)
     if isinstance(space, spaces.Dict):
-        return {key: _as_in_space(value, space[key], key in transposed) for key, value in observations.items()}
-    return _as_in_space(observations, space, bool(transposed))
+        return {key: _as_in_space(value, space[key]) for key, value in observations.items()}
+    return _as_in_space(observations, space)
 
 
-def _transposed_keys(env: VecEnv) -> list[str]:
-    """Keys of a dict's images that VecTransposeImage puts channels first in; ``[""]`` for an image alone."""
-    keys: list[str] = []
+def _wrappers(env: VecEnv) -> Iterator[VecEnvWrapper]:
+    """The wrappers of a vectorised environment, the outermost first."""
     while isinstance(env, VecEnvWrapper):
-        if isinstance(env, VecTransposeImage) and not env.skip:
-            keys = getattr(env, "image_space_keys", [""])
+        yield env
         env = env.venv
-    return keys
 
 
-def _as_in_space(observations: np.ndarray, space: spaces.Space, is_transposed: bool) -> np.ndarray:
-    if is_transposed:
-        observations = np.moveaxis(observations, 1, -1)
-    shape = (len(observations), *(space.shape or ()))
-    if observations.size == np.prod(shape):
-        observations = observations.reshape(shape)
-    # Before 2.3, SB3's rollout buffers hold every observation as float32.
-    return observations.astype(space.dtype, copy=False)
+def _with_channels_last(observations: Any, keys: list[str] | None) -> Any:
+    """Undo VecTransposeImage: an image alone, or a dict's images by their keys."""
+    if keys is None:
+        return np.moveaxis(observations, 1, -1)
+    return {key: np.moveaxis(value, 1, -1) if key in keys else value for key, value in observations.items()}
+
+
+def _newest_frame(stack: Any, observations: Any) -> Any:
+    """Undo SB3's ``StackedObservations``, which puts the newest frame last."""
+    if isinstance(observations, dict):
+        return {key: _newest_frame(stack.sub_stacked_observations[key], frames) for key, frames in observations.items()}
+    size = observations.shape[stack.stack_dimension] // stack.n_stack
+    return observations[:, -size:] if stack.channels_first else observations[..., -size:]
+
+
+def _as_in_space(observations: np.ndarray, space: spaces.Space) -> np.ndarray:
+    # Buffers give a Discrete observation a dimension of its own, and before SB3 2.3 hold every one as float32.
+    return observations.reshape(len(observations), *(space.shape or ())).astype(space.dtype, copy=False)

@@ -39,13 +39,17 @@ class Train:
     method: Literal["joint", "injection", "takeover", "none"] | None = None
     """joint: the expert labels every rollout. injection: the expert forks off the agent's episodes. takeover: the expert
     takes episodes over. Left out: joint where there is an expert or demonstrations, none where there is neither."""
-    alpha: str = "0.5"
+    alpha: str | None = None
     """Weight of the policy gradient against imitation: a number in [0, 1], or START:END for a line from one to the
-    other over the run, such as 0.1:1.0."""
+    other over the run, such as 0.1:1.0. Left out: 0.5. Only where something is imitated: with --method joint or
+    --demonstrations."""
     imitation: Literal["nll", "kl"] = "nll"
-    """nll: likelihood of the expert's actions. kl: the analytic divergence, for experts that have a distribution."""
+    """nll: likelihood of the expert's actions. kl: the analytic divergence, for experts that have a distribution, with
+    --method joint."""
     fork_probability: float | None = None
-    """Chance, before each step, that the expert forks off or takes over; the wrapper's own if left out."""
+    """Chance, before each step, that the expert forks off or takes over, in (0, 1]; only with --method injection or
+    takeover. Left out: the wrapper's own 0.4 for injection, and 0.01 for takeover, where the expert keeps the episode to
+    its end."""
     preset: Literal["feedback", "none"] = "none"
     """feedback: arguments that learn fast from feedback. none: Stable-Baselines3's defaults."""
     set: tuple[str, ...] = ()

@@ -30,13 +30,13 @@ from nlf_sb3.errors import MissingExtraError
 from nlf_sb3.experiments.train import Train
 from nlf_sb3.experiments.train_callbacks import KeepCheckpoints, ShowProgress, interrupts_ask, make_evaluation, mean_return
 from nlf_sb3.experiments.train_folder import Checkpoint, RunFolder, save_statistics
+from nlf_sb3.experiments.train_method import completed, method_of
 from nlf_sb3.experiments.train_setup import (
     algorithm_arguments,
     algorithm_class,
     load_expert,
     make_env,
     make_training_env,
-    method_of,
     told_as,
 )
 from nlf_sb3.seeding import derived_seed
@@ -80,6 +80,7 @@ def train(options: Train, console: Console) -> Summary:
     :raises KeyboardInterrupt: When interrupted, after a checkpoint has been saved; it says so
     """
     _check(options)
+    options = completed(options)
     th.set_num_threads(options.threads)
     folder = RunFolder(options)
     start = None if folder.is_new else folder.newest_checkpoint()
@@ -113,7 +114,6 @@ def _check(options: Train) -> None:
     for name, least in {**at_least_one, "checkpoint_every": 0, "eval_every": 0}.items():
         if getattr(options, name) < least:
             raise ValueError(f"--{name.replace('_', '-')}: got {getattr(options, name)}, expected at least {least}.")
-    method_of(options)
     if options.tensorboard:
         try:
             importlib.import_module("tensorboard")

@@ -22,7 +22,7 @@ import nlf_sb3
 from nlf_sb3 import presets
 from nlf_sb3.demonstrations import Demonstrations
 from nlf_sb3.experiments.train import Train
-from nlf_sb3.schedules import AlphaSchedule, LinearSchedule, check_alpha
+from nlf_sb3.experiments.train_method import ALPHA, METHODS_OF_THE_WRAPPER, method_of, parse_alpha
 from nlf_sb3.teachers import Expert, LQRExpert, NearestStateExpert, PolicyExpert
 from nlf_sb3.teachers.experts import single_row
 from nlf_sb3.validation import check_actions
@@ -30,7 +30,6 @@ from nlf_sb3.wrappers import TrajectoryInjection
 
 _OPTIONS_OF_THEIR_OWN = ("env", "alpha", "imitation", "expert", "demonstrations", "seed", "device")
 _NOT_TO_SET = ("tensorboard_log", "verbose", "_init_setup_model")
-_METHODS_OF_THE_WRAPPER = {"injection": "fork", "takeover": "takeover"}
 
 
 @contextmanager
@@ -46,23 +45,6 @@ def told_as(what: str, *errors: type[Exception]) -> Iterator[None]:
         yield
     except errors as error:
         raise ValueError(f"{what}: {' '.join(str(error).split()) or type(error).__name__}") from error
-
-
-def method_of(options: Train) -> str:
-    """
-    :param options: The command's
-    :return: How the expert trains the agent
-    :raises ValueError: If what the method needs isn't there, or what is there isn't used
-    """
-    teaches = options.expert is not None or options.demonstrations is not None
-    method = options.method or ("joint" if teaches else "none")
-    if method in _METHODS_OF_THE_WRAPPER and options.expert is None:
-        raise ValueError(f"--method {method} needs --expert, which acts in the environment.")
-    if method == "joint" and not teaches:
-        raise ValueError("--method joint needs --expert or --demonstrations. --method none trains without either.")
-    if method == "none" and teaches:
-        raise ValueError("--method none uses no --expert and no --demonstrations. Leave them out, or choose another method.")
-    return method
 
 
 def make_env(options: Train) -> gym.Env:
@@ -89,7 +71,7 @@ def make_training_env(options: Train, expert: Expert | None, monitor_files: list
     :param gamma: Discount factor, for the scale of returns
     :return: The environments that the algorithm trains in
     """
-    mode: Any = _METHODS_OF_THE_WRAPPER.get(method_of(options))
+    mode: Any = METHODS_OF_THE_WRAPPER.get(method_of(options))
     more: dict[str, Any] = {} if options.fork_probability is None else {"fork_probability": options.fork_probability}
 
     def make(file: str) -> gym.Env:
@@ -184,29 +166,11 @@ def algorithm_arguments(options: Train, observation_space: spaces.Space) -> dict
     arguments |= _parse_arguments(options.set, algorithm_class(options.algorithm))
     return {
         **arguments,
-        "alpha": parse_alpha(options.alpha),
+        "alpha": parse_alpha(options.alpha or ALPHA),
         "imitation": options.imitation,
         "seed": options.seed,
         "device": options.device,
     }
-
-
-def parse_alpha(text: str) -> float | AlphaSchedule:
-    """
-    >>> parse_alpha("0.1:1.0")
-    LinearSchedule(start=0.1, end=1.0, end_fraction=1.0)
-
-    :param text: A number, or START:END
-    :return: alpha, or its schedule
-    :raises ValueError: For anything else
-    """
-    try:
-        numbers = [float(part) for part in text.split(":")]
-    except ValueError:
-        numbers = []
-    if len(numbers) not in (1, 2):
-        raise ValueError(f"--alpha: got {text!r}, expected a number in [0, 1], or START:END such as 0.1:1.0.")
-    return check_alpha(numbers[0]) if len(numbers) == 1 else LinearSchedule(*numbers)
 
 
 def _policy_for(algorithm: str, observation_space: spaces.Space) -> str:

@@ -91,10 +91,8 @@ class PolicyExpert(Expert):
         :return: The expert, on the CPU
         """
         if isinstance(path, (str, pathlib.Path)) and not any(map(os.path.exists, (path, f"{path}.zip"))):
-            raise FileNotFoundError(
-                f"PolicyExpert.load: there is no {path}. Save a model there with model.save, or train the pendulum's expert "
-                f"with: nlf-sb3 train-expert --out {path}"
-            )
+            mend = f"Save a model there with model.save (the pendulum's expert: nlf-sb3 train-expert --out {path})."
+            raise FileNotFoundError(f"PolicyExpert.load: there is no {path}. {_of_rows(path) or mend}")
         with th.random.fork_rng(devices=[]):  # building networks draws from torch's global generator
             policy = _load_policy(path, custom_objects)
         statistics: Any = vec_normalize
@@ -188,11 +186,18 @@ def _samples(policy: BasePolicy) -> bool:
     return hasattr(policy, "get_distribution") or hasattr(getattr(policy, "actor", None), "get_action_dist_params")
 
 
+def _of_rows(path: Any) -> str:
+    """How rows act, if that is what a file's name speaks of."""
+    is_npz = str(path).endswith(".npz")
+    return "Demonstrations act through NearestStateExpert(Demonstrations.load(path))." if is_npz else ""
+
+
 def _load_policy(path: Any, custom_objects: dict[str, Any] | None) -> BasePolicy:
     data, params, _ = load_from_zip_file(path, device="cpu", custom_objects=custom_objects)
     missing = [key for key in ("policy_class", "observation_space", "action_space") if key not in (data or {})]
     if data is None or params is None or missing:
-        raise FeedbackError(f"PolicyExpert.load: {path} is not a saved SB3 model (no {', '.join(missing) or 'data'}).")
+        mend = _of_rows(path) or "Save one with model.save."
+        raise FeedbackError(f"PolicyExpert.load: {path} is not a saved SB3 model (no {', '.join(missing) or 'data'}). {mend}")
     policy_class = data["policy_class"]
     kwargs = dict(data.get("policy_kwargs") or {})
     kwargs.pop("device", None)

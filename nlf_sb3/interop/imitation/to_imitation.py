@@ -31,10 +31,14 @@ def to_trajectories(
     :param segments: One or several
     :param expert_steps_only: Leave out the agent's steps before the fork
     :return: One trajectory for each segment, with rewards
-    :raises FeedbackError: If the expert took no step in one of them
+    :raises FeedbackError: If the expert took no step in one of them, or for demonstrations
     :raises MissingExtraError: Without imitation
     """
     types = require("imitation.data.types", "imitation", "nlf_sb3.interop.imitation")
+    if isinstance(segments, Demonstrations):
+        raise FeedbackError(
+            "to_trajectories: got Demonstrations, whose rows have no order, expected segments. Use to_transitions."
+        )
     trajectories = []
     for segment in [segments] if isinstance(segments, ExpertSegment) else segments:
         first = segment.fork_step if expert_steps_only else 0
@@ -69,9 +73,11 @@ def _infos_of(segment: ExpertSegment) -> list[dict[str, Any]]:
 
 def to_transitions(records: Demonstrations | ExpertSegment | Iterable[ExpertSegment]) -> TransitionsMinimal:
     """
-    Demonstrations as imitation's ``TransitionsMinimal``, which its ``BC`` takes, or segments as its ``Transitions``.
+    Segments as imitation's ``Transitions``, which its algorithms take, or demonstrations as its ``TransitionsMinimal``.
 
-    Demonstrations don't say what came after a row, so that algorithms that need next observations want segments.
+    Demonstrations don't say what came after a row, and imitation 1.0.1 batches no transitions without that: even its
+    ``BC``, which has no use for it, raises ``KeyError: 'next_obs'``. Clone demonstrations with
+    :func:`~nlf_sb3.interop.imitation.clone` or :func:`~nlf_sb3.interop.imitation.warm_start`, which train by ``BC``.
     imitation trains all rows alike: weights, label and action masks only travel in the infos
     (:data:`~nlf_sb3.interop.imitation.side_notes.KEY`), and :func:`to_demonstrations` brings them back.
 
