@@ -52,12 +52,6 @@ class SettlesTakeovers(LabelsRollouts):
     (``injection``), by the agent's own statistics.
     """
 
-    _agents_scale: AdvantageScale | None = None
-    """Of the last rollout that held rows of the agent's own."""
-
-    def _excluded_save_params(self) -> list[str]:
-        return [*super()._excluded_save_params(), "_agents_scale"]
-
     def _settle_takeovers(self) -> TakeoverWeights | None:
         """Complete the rows in which somebody else acted. Returns all rows' weights, or None if there is none."""
         buffer = self.rollout_buffer
@@ -110,16 +104,17 @@ class SettlesTakeovers(LabelsRollouts):
             return
         buffer = self.rollout_buffer
         advantages = buffer.take_rows(buffer.advantages, rows)
-        own = advantages[~executed]
-        if len(own) > 1:
-            normalises = bool(getattr(self, "normalize_advantage", False))
-            self._agents_scale = AdvantageScale(float(own.mean()), float(own.std(ddof=1)), normalises)
-        scale = self._agents_scale
-        if scale is None:  # the agent has not acted yet: no scale to keep to
-            return
+        scale = self._takeover_scale(advantages[~executed], advantages[executed])
         on_scale = th.as_tensor(advantages)
         on_scale[executed] = scale.bounded(on_scale[executed])
         buffer.advantages[rows % buffer.buffer_size, rows // buffer.buffer_size] = scale.as_used(on_scale).numpy()
+
+    def _takeover_scale(self, own: np.ndarray, experts: np.ndarray) -> AdvantageScale:
+        """The agent's scale: of this rollout, else of the last that had one, else the executed rows' own."""
+        if len(own) > 1:
+            self._agents_statistics = _mean_and_std(own)
+        mean, std = self._agents_statistics or _mean_and_std(experts)
+        return AdvantageScale(mean, std, bool(getattr(self, "normalize_advantage", False)))
 
     def _takeover_weights(self, rows: np.ndarray, is_executed: np.ndarray, shapes: th.Tensor) -> TakeoverWeights:
         """
@@ -152,3 +147,7 @@ class SettlesTakeovers(LabelsRollouts):
     def _loss_scale(self, n_rows: int) -> float:
         """1 where the algorithm's policy loss is a mean over a minibatch's rows, their number where it is a sum."""
         return 1.0
+
+
+def _mean_and_std(advantages: np.ndarray) -> tuple[float, float]:
+    return float(advantages.mean()), float(advantages.std(ddof=1)) if len(advantages) > 1 else 0.0
