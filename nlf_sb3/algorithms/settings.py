@@ -24,7 +24,7 @@ _CHOICES = {
     "on_error": ("raise", "skip"),
 }
 _SAVED = ("imitation", "injection", "injection_coef", "injection_vf_coef", "mode_trains_std", "on_error", "log_gradients")
-_COUNTERS = ("num_expert_queries", "num_expert_steps")
+_PROGRESS = ("num_expert_queries", "num_expert_steps", "_agents_statistics")
 
 
 class FeedbackSettings(OnPolicyAlgorithm):
@@ -61,6 +61,8 @@ class FeedbackSettings(OnPolicyAlgorithm):
         self.log_gradients = log_gradients
         self.num_expert_queries = 0
         self.num_expert_steps = 0
+        # Mean and standard deviation of the agent's advantages, in the last rollout with takeovers that had them.
+        self._agents_statistics: tuple[float, float] | None = None
         super().__init__(policy, env, *args, **kwargs)
 
     def _setup_model(self) -> None:
@@ -88,7 +90,7 @@ class FeedbackSettings(OnPolicyAlgorithm):
             )
 
     def _excluded_save_params(self) -> list[str]:
-        own = ["alpha", "expert", "demonstrations", *_SAVED, *_COUNTERS]
+        own = ["alpha", "expert", "demonstrations", *_SAVED, *_PROGRESS]
         return [*super()._excluded_save_params(), *own]
 
     def save(self, path: Any, exclude: Any = None, include: Any = None) -> None:
@@ -99,7 +101,7 @@ class FeedbackSettings(OnPolicyAlgorithm):
         :param exclude: As in SB3
         :param include: As in SB3
         """
-        state = {name: getattr(self, name) for name in (*_SAVED, *_COUNTERS)}
+        state = {name: getattr(self, name) for name in (*_SAVED, *_PROGRESS)}
         self.__dict__[STATE_KEY] = {"alpha": schedule_to_state(as_schedule(self.alpha)), **state}
         try:
             super().save(path, exclude, include)
@@ -119,7 +121,7 @@ class FeedbackSettings(OnPolicyAlgorithm):
         model = super().load(path, env, *args, **kwargs)
         state = model.__dict__.pop(STATE_KEY, None)
         if state is not None:
-            for name in (*_SAVED, *_COUNTERS):
+            for name in (*_SAVED, *_PROGRESS):
                 if name in state and name not in kwargs:
                     setattr(model, name, state[name])
             if "alpha" not in kwargs:

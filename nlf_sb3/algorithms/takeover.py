@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,11 +27,13 @@ class TakeoverWeights:
     :param executed: Whether somebody else acted
     :param policy: Factors of the policy loss
     :param value: Factors of the value loss
+    :param among: The same for an update that takes only some of the rows, given their flat indices, ``[n]``
     """
 
     executed: np.ndarray
     policy: th.Tensor
     value: th.Tensor
+    among: Callable[[np.ndarray], TakeoverWeights]
 
     def __call__(self, batch: Minibatch) -> tuple[th.Tensor, th.Tensor]:
         """
@@ -49,12 +52,6 @@ class SettlesTakeovers(LabelsRollouts):
     (``injection``), by the agent's own statistics.
     """
 
-    _agents_scale: AdvantageScale | None = None
-    """Of the last rollout that held rows of the agent's own."""
-
-    def _excluded_save_params(self) -> list[str]:
-        return [*super()._excluded_save_params(), "_agents_scale"]
-
     def _settle_takeovers(self) -> TakeoverWeights | None:
         """Complete the rows in which somebody else acted. Returns all rows' weights, or None if there is none."""
         buffer = self.rollout_buffer
@@ -68,9 +65,12 @@ class SettlesTakeovers(LabelsRollouts):
         self._end_advantages_at_takeovers()
         self._bring_onto_agents_scale(rows, executed)
         advantages = th.as_tensor(buffer.take_rows(buffer.advantages, experts), device=self.device)
-        is_bounded = self.injection == "bounded"
-        shaping = shaping_weights(advantages, relative, th.ones_like(advantages, dtype=th.bool))
-        return self._takeover_weights(rows, executed, shaping if is_bounded else th.ones_like(shaping))
+        by_index = np.zeros(buffer.buffer_size * buffer.n_envs, dtype=bool)
+        by_index[experts] = True
+        shapes = th.ones(len(by_index), device=self.device)
+        if self.injection == "bounded":
+            shapes[experts] = shaping_weights(advantages, relative, th.ones_like(advantages, dtype=th.bool))
+        return self._takeover_weights(rows, by_index, shapes)
 
     def _check_executed(self, rows: np.ndarray) -> None:
         """Raise if an action that was executed in one of these rows is none that the policy could have taken."""
@@ -104,42 +104,50 @@ class SettlesTakeovers(LabelsRollouts):
             return
         buffer = self.rollout_buffer
         advantages = buffer.take_rows(buffer.advantages, rows)
-        own = advantages[~executed]
-        if len(own) > 1:
-            normalises = bool(getattr(self, "normalize_advantage", False))
-            self._agents_scale = AdvantageScale(float(own.mean()), float(own.std(ddof=1)), normalises)
-        scale = self._agents_scale
-        if scale is None:  # the agent has not acted yet: no scale to keep to
-            return
+        scale = self._takeover_scale(advantages[~executed], advantages[executed])
         on_scale = th.as_tensor(advantages)
         on_scale[executed] = scale.bounded(on_scale[executed])
         buffer.advantages[rows % buffer.buffer_size, rows // buffer.buffer_size] = scale.as_used(on_scale).numpy()
 
-    def _takeover_weights(self, rows: np.ndarray, executed: np.ndarray, shaping: th.Tensor) -> TakeoverWeights:
-        n_rows, n_executed = len(rows), int(executed.sum())
-        n_own = n_rows - n_executed
-        size = self.rollout_buffer.buffer_size * self.rollout_buffer.n_envs
-        policy, value = th.ones(size, device=self.device), th.ones(size, device=self.device)
-        flags = np.zeros(size, dtype=bool)
-        flags[rows[executed]] = True
+    def _takeover_scale(self, own: np.ndarray, experts: np.ndarray) -> AdvantageScale:
+        """The agent's scale: of this rollout, else of the last that had one, else the executed rows' own."""
+        if len(own) > 1:
+            self._agents_statistics = _mean_and_std(own)
+        mean, std = self._agents_statistics or _mean_and_std(experts)
+        return AdvantageScale(mean, std, bool(getattr(self, "normalize_advantage", False)))
 
-        def row_weight(n: int) -> float:
-            """Of one row in a loss over n rows: 1 / n in a mean, 1 in a sum."""
-            return self._loss_scale(n) / n
+    def _takeover_weights(self, rows: np.ndarray, is_executed: np.ndarray, shapes: th.Tensor) -> TakeoverWeights:
+        """
+        Weights of an update's rows.
 
-        unit = row_weight(n_rows)
-        if n_own:
-            value[rows[~executed]] = row_weight(n_own) / unit
-        vf_factor = self.injection_vf_coef / self.vf_coef if self.vf_coef else 0.0
-        value[rows[executed]] = vf_factor * row_weight(n_executed) / unit
-        policy[rows[executed]] = shaping
+        :param rows: Flat indices of the rows that the update takes, ``[N]``
+        :param is_executed: Whether somebody else acted, by flat index, ``[n_steps * n_envs]``
+        :param shapes: Factors that bound the executed rows' policy loss, by flat index, ``[n_steps * n_envs]``
+        """
+        experts, own = rows[is_executed[rows]], rows[~is_executed[rows]]
+
+        def share(total: float, n: int) -> float:
+            """Factor of each of n rows, in a loss over all N, that makes them count as much as ``total`` says."""
+            return total * len(rows) / (self._loss_scale(len(rows)) * n)
+
+        policy, value = shapes.clone(), th.ones_like(shapes)
+        if len(own):
+            value[own] = share(self._loss_scale(len(own)), len(own))
+        if len(experts):
+            vf_factor = self.injection_vf_coef / self.vf_coef if self.vf_coef else 0.0
+            value[experts] = vf_factor * share(self._loss_scale(len(experts)), len(experts))
         if self.injection == "bounded":
-            agents_total = max(n_own, 1) * row_weight(max(n_own, 1))
-            policy[rows[executed]] *= self.injection_coef * agents_total / (n_executed * unit)
-            if n_own:
-                policy[rows[~executed]] = row_weight(n_own) / unit
-        return TakeoverWeights(flags, policy, value)
+            agents_total = self._loss_scale(max(len(own), 1))  # of one row, where the agent has none
+            if len(own):
+                policy[own] = share(agents_total, len(own))
+            if len(experts):
+                policy[experts] *= share(self.injection_coef * agents_total, len(experts))
+        return TakeoverWeights(is_executed, policy, value, lambda taken: self._takeover_weights(taken, is_executed, shapes))
 
     def _loss_scale(self, n_rows: int) -> float:
         """1 where the algorithm's policy loss is a mean over a minibatch's rows, their number where it is a sum."""
         return 1.0
+
+
+def _mean_and_std(advantages: np.ndarray) -> tuple[float, float]:
+    return float(advantages.mean()), float(advantages.std(ddof=1)) if len(advantages) > 1 else 0.0

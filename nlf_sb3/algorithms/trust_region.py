@@ -85,7 +85,7 @@ class SurrogateBatch:
         if self._normalizes:
             advantages = (advantages - advantages.mean()) / (advantages.std() + 1e-8)
         if self._update.weights is not None:
-            advantages = advantages * self._update.weights.policy[indices]
+            advantages = advantages * self._update.weights.among(indices).policy[indices]
         agents = SurrogateRows(
             observations,
             samples.actions[kept],

@@ -117,7 +117,18 @@ class FeedbackBufferMixin(ExecutedActionsMixin):
 
 @cache
 def _with_feedback(buffer_class: type) -> type:
-    return type(f"Feedback{buffer_class.__name__}", (FeedbackBufferMixin, buffer_class), {"__module__": __name__})
+    def reduce(buffer: Any, protocol: Any) -> tuple[Any, ...]:
+        # Pickle finds classes by name, and would not find this one.
+        return _unfilled, (buffer_class,), *object.__reduce_ex__(buffer, 2)[2:]
+
+    members = {"__module__": __name__, "__reduce_ex__": reduce}
+    return type(f"Feedback{buffer_class.__name__}", (FeedbackBufferMixin, buffer_class), members)
+
+
+def _unfilled(buffer_class: type) -> Any:
+    """A buffer that keeps feedback, for pickle to fill."""
+    feedback_class: Any = _with_feedback(buffer_class)
+    return feedback_class.__new__(feedback_class)
 
 
 def keep_feedback(buffer: RolloutBuffer) -> FeedbackBufferMixin:
