@@ -533,17 +533,19 @@ def test_injected_rows_stay_out_of_the_critic(algorithm, injection):
             assert difference > 1e-4, name
 
 
+@pytest.mark.parametrize("coef", [1.0, 0.0])
 @pytest.mark.parametrize("injection", ["plain", "bounded"])
-def test_injected_rows_reach_the_critic_when_asked(injection):
-    model = make("A2C", injected_env(), injection=injection, injection_vf_coef=0.5, max_grad_norm=1e9, learning_rate=1e-2)
+def test_injected_rows_reach_the_critic_when_asked(injection, coef):
+    settings = {"injection": injection, "injection_coef": coef, "injection_vf_coef": 0.5}
+    model = make("A2C", injected_env(), max_grad_norm=1e9, learning_rate=1e-2, **settings)
     (rollout,) = learn(model).rollouts
     rows = injected_by_hand(model, rollout, bounded=injection == "bounded")
     (batch,) = batches_of(model, rollout)
     policy_loss, other_terms = sb3_terms(model, rollout, batch)
-    row_weight = 1 / len(rollout) if injection == "plain" else 1 / len(rows[0])
+    row_weight = 1 / len(rollout) if injection == "plain" else coef / len(rows[0])
     losses = row_losses(model, rollout.policy, rows)
     errors = (rollout.policy.predict_values(rows[0]).flatten() - rows[-1]) ** 2
-    step_by_hand(rollout.policy, policy_loss + other_terms + row_weight * (losses.sum() + 0.5 * errors.sum()), None)
+    step_by_hand(rollout.policy, policy_loss + other_terms + row_weight * losses.sum() + 0.5 * errors.mean(), None)
     assert largest_difference(model.policy, rollout.policy) < 1e-6
 
 

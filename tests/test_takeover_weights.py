@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
+
 import gymnasium as gym
 import numpy as np
 import pytest
 import torch as th
-from helpers import assert_same_model, cartpole_expert
+from helpers import ScriptEnv, assert_same_model, cartpole_expert
 from learners import learner
 from stable_baselines3.common.vec_env import DummyVecEnv
 
@@ -98,3 +100,81 @@ def test_a_resumed_run_keeps_to_the_scale_of_the_agent_s_last_rows(tmp_path):
     assert np.array_equal(model.trained_on[-1], loaded.trained_on[-1])
     assert abs(loaded.trained_on[-1].mean()) > 1e-3  # not the expert's own scale
     assert_same_model(model, loaded)
+
+
+# --- the critic ----------------------------------------------------------------------------------------
+
+
+class OneEpisode(ScriptEnv):
+    """Its episodes are all the same, so that a twin's rows are those of a takeover from the first step on."""
+
+    def __init__(self):
+        super().__init__(0, [7])
+
+    def reset(self, **kwargs):
+        self.episode = -1
+        return super().reset(**kwargs)
+
+
+def always_one(observations):
+    return np.ones(len(observations), np.int64)
+
+
+def critic_pull(algorithm, mode, **kwargs):
+    """How much more injection_vf_coef=0.3 than 0 moves the critic's last layer in one step of SGD, over the step's length."""
+    own = {"A2C": {"use_rms_prop": False}, "PPO": {"batch_size": 14, "n_epochs": 1}, "REINFORCE": {"baseline": True}}[
+        algorithm
+    ]
+    length = {"n_episodes": 2} if algorithm == "REINFORCE" else {"n_steps": 14}
+    twin = {"twin": OneEpisode} if mode == "fork" else {}
+    layers = []
+    for injection_vf_coef in (0.3, 0.0):
+        env = DummyVecEnv([lambda: TrajectoryInjection(OneEpisode(), always_one, 1.0, mode=mode, **twin)])
+        settings = {"gamma": 0.9, "max_grad_norm": 1e9, "learning_rate": 0.01, "injection_vf_coef": injection_vf_coef}
+        sgd = {"optimizer_class": th.optim.SGD}
+        model = learner(algorithm, env, policy_kwargs=sgd, **{**settings, **own, **length, **kwargs})
+        before = copy.deepcopy(model.policy)
+        model.learn(14)
+        layers.append(th.cat([parameter.detach().flatten() for parameter in model.policy.value_net.parameters()]))
+    return (layers[1] - layers[0]).numpy() / 0.01, before
+
+
+def pull_by_hand(policy, is_sum):
+    observations = th.tensor([[0.0, 0.0, float(step)] for step in range(7)] * 2)
+    rewards = [1.0 + 0.1 * step**2 for step in range(7)]
+    returns = th.tensor([sum(0.9 ** (k - t) * rewards[k] for k in range(t, 7)) for t in range(7)] * 2)
+    errors = (policy.predict_values(observations).flatten() - returns) ** 2
+    gradients = th.autograd.grad(0.3 * (errors.sum() if is_sum else errors.mean()), list(policy.value_net.parameters()))
+    return th.cat([gradient.flatten() for gradient in gradients]).numpy()
+
+
+@pytest.mark.parametrize(("injection", "injection_coef"), [("bounded", 0.0), ("bounded", 2.0), ("plain", 1.0)])
+@pytest.mark.parametrize("mode", ["fork", "takeover"])
+@pytest.mark.parametrize(
+    ("algorithm", "own"),
+    [
+        ("A2C", {"vf_coef": 0.5, "gae_lambda": 1.0}),
+        ("PPO", {"vf_coef": 2.0, "gae_lambda": 1.0}),
+        ("REINFORCE", {"loss_reduction": "mean"}),
+        ("REINFORCE", {"loss_reduction": "sum"}),
+    ],
+    ids=["A2C", "PPO", "REINFORCE mean", "REINFORCE sum"],
+)
+def test_the_critic_s_share_is_a_mean_over_the_expert_s_rows_whatever_else_is_set(
+    algorithm, own, mode, injection, injection_coef
+):
+    pull, policy = critic_pull(algorithm, mode, injection=injection, injection_coef=injection_coef, **own)
+    assert pull == pytest.approx(pull_by_hand(policy, own.get("loss_reduction") == "sum"), rel=2e-3, abs=2e-4)
+
+
+def test_an_update_of_their_own_gives_the_critic_the_same_share():
+    pull, policy = critic_pull("A2C", "fork", injection="separate", vf_coef=0.0)
+    assert pull == pytest.approx(pull_by_hand(policy, False), rel=2e-3, abs=2e-4)
+
+
+@pytest.mark.parametrize(("algorithm", "own"), [("PPO", {"vf_coef": 0.0}), ("REINFORCE", {"baseline": False})])
+def test_takeovers_without_a_value_loss_can_t_reach_the_critic(algorithm, own):
+    settings = {"injection_vf_coef": 0.5, **own, **({"normalize_returns": False} if algorithm == "REINFORCE" else {})}
+    model = learner(algorithm, cartpole(mode="takeover"), **settings)
+    with pytest.raises(ValueError, match=r"injection_vf_coef: got 0.5 where the value loss has no weight.*positive value"):
+        model.learn(14)

@@ -66,8 +66,10 @@ class FeedbackAlgorithm(SettlesTakeovers):
         (:func:`~nlf_sb3.algorithms.injection.build_injected_rows`). ``"plain"``: each as one of the
         agent's. ``"separate"``: plain, in an optimiser step of its own after the agent's update.
     :param injection_coef: See ``injection``
-    :param injection_vf_coef: Weight of the injected rows' squared value errors, in the place of ``vf_coef``.
-        Their returns are the expert's, so that by default they stay out of the critic.
+    :param injection_vf_coef: Weight of the expert's rows in the value loss, in the place of ``vf_coef``: it multiplies
+        the mean of their squared value errors (their sum, if ``loss_reduction="sum"``), whatever ``injection`` and
+        ``injection_coef`` are. They are an injected episode's rows, or those of a rollout that the expert acted in
+        (``mode="takeover"``). Their returns are the expert's, so that by default they stay out of the critic.
     :param mode_trains_std: Let labels that are the expert's mode train the standard deviation too
     :param on_error: ``"raise"``, or ``"skip"`` to count bad feedback (``feedback/skipped``) and go on
     :param log_gradients: Log both terms' gradient norms and their cosine, on the first minibatch of each
@@ -166,16 +168,18 @@ class FeedbackAlgorithm(SettlesTakeovers):
             self._policy_losses,
             n_rows=n_rows,
             coef=self.injection_coef if self.injection == "bounded" else None,
-            vf_coef=self.injection_vf_coef,
+            # What the term gives is scaled by N where losses are sums; this one is a sum over its own K rows.
+            vf_coef=self.injection_vf_coef * self._loss_scale(len(rows)) / self._loss_scale(n_rows),
             rng=self._feedback_rng,
         )
 
     def _separate_update(self, injection: InjectionTerm, scale: float, n_rows: int) -> None:
         """The paper's order: the injected episodes' own optimiser step, on the policy that the agent's has left."""
         self.policy.set_training_mode(True)
-        policy_loss, value_loss = injection.loss_of_all(self._loss_scale(n_rows) / n_rows)
+        policy_loss, value_loss = injection.loss_of_all()
+        loss = self._loss_scale(n_rows) * (scale * policy_loss + value_loss)
         self.policy.optimizer.zero_grad()
-        (scale * policy_loss + value_loss).backward()  # type: ignore[no-untyped-call]
+        loss.backward()  # type: ignore[no-untyped-call]
         if self.max_grad_norm is not None:
             th.nn.utils.clip_grad_norm_(self.policy.parameters(), self.max_grad_norm)
         self.policy.optimizer.step()
@@ -206,9 +210,6 @@ class FeedbackAlgorithm(SettlesTakeovers):
         advantages = self.rollout_buffer.advantages
         std = float(advantages.std(ddof=1)) if advantages.size > 1 else 0.0
         return AdvantageScale(float(advantages.mean()), std, bool(getattr(self, "normalize_advantage", False)))
-
-    def _uses_critic(self) -> bool:
-        return True
 
     def _bootstraps_at_time_limit(self) -> bool:
         return True

@@ -103,7 +103,7 @@ class InjectionTerm:
     :param policy_losses: The algorithm's own policy loss, row by row
     :param n_rows: N, rows of the rollout
     :param coef: Weight of the mean over all injected rows; None counts each of them as one of the agent's N
-    :param vf_coef: Weight of the injected rows' squared value errors
+    :param vf_coef: Weight of the mean of all injected rows' squared value errors, whatever ``coef`` is
     :param rng: Shuffles the rows
     """
 
@@ -122,31 +122,30 @@ class InjectionTerm:
         self._share = RowShare(rows.rows, n_rows, rng)
         self._n_rows = n_rows
         self._row_weight = 1.0 / n_rows if coef is None else coef / len(rows)
-        self._vf_coef = vf_coef
+        self._value_weight = vf_coef / len(rows)
 
     def __call__(self, n_batch_rows: int) -> tuple[th.Tensor, th.Tensor]:
         """
         :param n_batch_rows: B, rows of the minibatch
         :return: The injected rows' policy loss and value loss, scalars
         """
-        return self._loss_of(self._share.next(n_batch_rows), self._row_weight * self._n_rows / n_batch_rows)
+        return self._loss_of(self._share.next(n_batch_rows), self._n_rows / n_batch_rows)
 
-    def loss_of_all(self, row_weight: float) -> tuple[th.Tensor, th.Tensor]:
+    def loss_of_all(self) -> tuple[th.Tensor, th.Tensor]:
         """
-        :param row_weight: Weight of each row
         :return: The policy loss and value loss of all injected rows, scalars
         """
-        return self._loss_of(np.arange(len(self._rows)), row_weight)
+        return self._loss_of(np.arange(len(self._rows)), 1.0)
 
-    def _loss_of(self, chosen: np.ndarray, row_weight: float) -> tuple[th.Tensor, th.Tensor]:
+    def _loss_of(self, chosen: np.ndarray, scale: float) -> tuple[th.Tensor, th.Tensor]:
         rows = self._rows
         if not len(chosen):  # more minibatches than rows
             nothing = rows.advantages.new_zeros(())
             return nothing, nothing
         values, log_prob, _ = rows.rows.evaluate(chosen)
         losses = self._policy_losses(log_prob, rows.old_log_prob[chosen], rows.advantages[chosen])
-        policy_loss = (rows.weights[chosen] * losses).sum() * row_weight
-        value_loss = ((values - rows.returns[chosen]) ** 2).sum() * row_weight * self._vf_coef
+        policy_loss = (rows.weights[chosen] * losses).sum() * self._row_weight * scale
+        value_loss = ((values - rows.returns[chosen]) ** 2).sum() * self._value_weight * scale
         return policy_loss, value_loss
 
 

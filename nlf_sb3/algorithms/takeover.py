@@ -52,6 +52,15 @@ class SettlesTakeovers(LabelsRollouts):
     (``injection``), by the agent's own statistics.
     """
 
+    def _prepare_for_injection(self) -> None:
+        super()._prepare_for_injection()
+        if self.injection_vf_coef and "takeover" in self._injection_modes() and not (self.vf_coef and self._uses_critic()):
+            raise ValueError(
+                f"injection_vf_coef: got {self.injection_vf_coef!r} where the value loss has no weight (vf_coef=0, or REINFORCE "
+                "without baseline=True). With mode='takeover' the expert's rows are rows of that loss. Give vf_coef a "
+                "positive value, or leave injection_vf_coef at 0."
+            )
+
     def _settle_takeovers(self) -> TakeoverWeights | None:
         """Complete the rows in which somebody else acted. Returns all rows' weights, or None if there is none."""
         buffer = self.rollout_buffer
@@ -134,7 +143,7 @@ class SettlesTakeovers(LabelsRollouts):
         if len(own):
             value[own] = share(self._loss_scale(len(own)), len(own))
         if len(experts):
-            vf_factor = self.injection_vf_coef / self.vf_coef if self.vf_coef else 0.0
+            vf_factor = self.injection_vf_coef / self.vf_coef if self.injection_vf_coef else 0.0
             value[experts] = vf_factor * share(self._loss_scale(len(experts)), len(experts))
         if self.injection == "bounded":
             agents_total = self._loss_scale(max(len(own), 1))  # of one row, where the agent has none
@@ -143,6 +152,9 @@ class SettlesTakeovers(LabelsRollouts):
             if len(experts):
                 policy[experts] *= share(self.injection_coef * agents_total, len(experts))
         return TakeoverWeights(is_executed, policy, value, lambda taken: self._takeover_weights(taken, is_executed, shapes))
+
+    def _uses_critic(self) -> bool:
+        return True
 
     def _loss_scale(self, n_rows: int) -> float:
         """1 where the algorithm's policy loss is a mean over a minibatch's rows, their number where it is a sum."""
