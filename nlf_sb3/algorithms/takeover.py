@@ -57,8 +57,8 @@ class SettlesTakeovers(LabelsRollouts):
         if self.injection_vf_coef and "takeover" in self._injection_modes() and not (self.vf_coef and self._uses_critic()):
             raise ValueError(
                 f"injection_vf_coef: got {self.injection_vf_coef!r} where the value loss has no weight (vf_coef=0, or "
-                "REINFORCE without baseline=True). With mode='takeover' the expert's rows are rows of that loss. Give vf_coef a "
-                "positive value, or leave injection_vf_coef at 0."
+                "REINFORCE without baseline=True). With mode='takeover' the expert's rows are rows of that loss. Give "
+                "vf_coef a positive value, or leave injection_vf_coef at 0."
             )
 
     def _settle_takeovers(self) -> TakeoverWeights | None:
