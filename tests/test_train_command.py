@@ -33,6 +33,14 @@ PPO = ("n_steps=32", "batch_size=32", "n_epochs=2")
 QUICK = {"checkpoint_every": 0, "eval_every": 0, "eval_episodes": 1, "device": "cpu"}
 
 
+@pytest.fixture(autouse=True)
+def interrupts_as_in_a_terminal():
+    """A shell's background jobs ignore Ctrl-C, and what they start does too."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def run(out, env="CartPole-v1", **options):
     return train(Train(env=env, out=out, **{"set": PPO, "timesteps": 128, **QUICK, **options}), QUIET)
 
