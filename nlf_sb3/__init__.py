@@ -10,6 +10,7 @@ from nlf_sb3.algorithms import A2C, PPO, REINFORCE
 from nlf_sb3.demonstrations import Demonstrations
 from nlf_sb3.errors import FeedbackError, MissingExtraError, TwinError
 from nlf_sb3.feedback import Feedback
+from nlf_sb3.lean_vec_env import LeanVecEnv
 from nlf_sb3.schedules import ConstantSchedule, LinearSchedule
 from nlf_sb3.segments import ExpertSegment
 from nlf_sb3.wrappers import FeedbackWrapper, TrajectoryInjection
@@ -30,6 +31,7 @@ __all__ = [
     "Feedback",
     "FeedbackError",
     "FeedbackWrapper",
+    "LeanVecEnv",
     "LinearSchedule",
     "MaskablePPO",
     "MissingExtraError",

@@ -69,12 +69,10 @@ class Feedback:
             raise FeedbackError(f"text_kind: got {self.text_kind!r}, expected None or one of {', '.join(TEXT_KINDS)}.")
         if self.label not in ("sample", "mode"):
             raise FeedbackError(f"label: got {self.label!r}, expected 'sample' or 'mode'.")
-        weight = _finite_number(self.weight, "weight")
-        if weight < 0:
-            raise FeedbackError(f"weight: got {weight}, expected at least 0. To push an action away, lower its score.")
-        object.__setattr__(self, "weight", weight)
-        if isinstance(self.steps_ago, bool) or not isinstance(self.steps_ago, numbers.Integral) or self.steps_ago < 0:
-            raise FeedbackError(f"steps_ago: got {self.steps_ago!r}, expected an integer of at least 0.")
+        if type(self.weight) is not float or not 0.0 <= self.weight < math.inf:
+            object.__setattr__(self, "weight", _weight(self.weight))
+        if type(self.steps_ago) is not int or self.steps_ago < 0:
+            _check_steps_ago(self.steps_ago)
         if self.expert_action is not None:
             object.__setattr__(self, "expert_action", _frozen_array(self.expert_action))
 
@@ -114,8 +112,22 @@ def _rebuild(values: dict[str, Any]) -> Feedback:
     return Feedback(**values)
 
 
+def _weight(value: Any) -> float:
+    weight = _finite_number(value, "weight")
+    if weight < 0:
+        raise FeedbackError(f"weight: got {weight}, expected at least 0. To push an action away, lower its score.")
+    return weight
+
+
+def _check_steps_ago(value: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < 0:
+        raise FeedbackError(f"steps_ago: got {value!r}, expected an integer of at least 0.")
+
+
 def _finite_number(value: Any, name: str) -> float:
     """A finite real number as float; booleans, complex numbers, strings and arrays are refused."""
+    if type(value) is float and math.isfinite(value):
+        return value
     if isinstance(value, np.ndarray) and value.ndim == 0:
         value = value.item()
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Real):

@@ -61,7 +61,20 @@ def minibatch_imitation_loss(
     :return: scalar
     """
     _check_rank_one(divergences=divergences, weights=weights)
-    return (weights * divergences).sum() * (n_rows / (n_batch_rows * n_labelled))
+    return (imitation_row_weights(weights, n_rows, n_batch_rows, n_labelled) * divergences).sum()
+
+
+def imitation_row_weights(weights: th.Tensor, n_rows: int, n_batch_rows: int, n_labelled: int) -> th.Tensor:
+    r"""
+    The derivative of :func:`minibatch_imitation_loss` by its divergences: :math:`w_i N / (B M)`.
+
+    :param weights: w, ``[m]``
+    :param n_rows: N, rows in the rollout
+    :param n_batch_rows: B, rows in the minibatch, labelled or not
+    :param n_labelled: M, labelled rows in the rollout, demonstrations included
+    :return: ``[m]``
+    """
+    return weights * (n_rows / (n_batch_rows * n_labelled))
 
 
 def policy_shaping_weight(log_relative_density: th.Tensor, offset: float = 0.1) -> th.Tensor:

@@ -16,9 +16,13 @@ from torch import nn
 
 from nlf_sb3.policies import MIN_STD, SoftplusGaussianDistribution, SoftplusGaussianPolicy
 
-_ACTIVATIONS: dict[type, Callable[[np.ndarray], np.ndarray]] = {
+_ZERO, _MIN_STD = np.float32(0), np.float32(MIN_STD)  # of the networks' dtype, so that nothing becomes float64
+_BLOCK, _NOTHING = 512, np.empty(0, np.float32)
+_Activation = Callable[[np.ndarray, np.ndarray], np.ndarray]
+"""Maps an array, and one of its shape to write to, to the latter."""
+_ACTIVATIONS: dict[type, _Activation] = {
     nn.Tanh: np.tanh,
-    nn.ReLU: lambda x: np.maximum(x, 0.0),
+    nn.ReLU: lambda x, out: np.maximum(x, _ZERO, out=out),
 }
 
 
@@ -36,24 +40,37 @@ class NumpyActor:
 
     def __init__(
         self,
-        layers: list[tuple[np.ndarray, np.ndarray, Callable[[np.ndarray], np.ndarray] | None]],
+        layers: list[tuple[np.ndarray, np.ndarray, _Activation | None]],
         family: str,
         log_std: np.ndarray | None,
     ) -> None:
-        self._layers = [(weight.T, bias, activation) for weight, bias, activation in layers]
+        self._layers = layers
         self._family = family
         self._log_std = log_std
+        self._rng: np.random.Generator | None = None
 
     def outputs(self, observations: np.ndarray) -> np.ndarray:
         """
         :param observations: In the policy's scale, ``[n, *obs_shape]``
         :return: The network's outputs: logits, means, or means beside spreads, ``[n, n_outputs]``
         """
+        if len(observations) == 1:
+            return self._outputs_of_row(observations.reshape(-1).astype(np.float32))[None]
         x: np.ndarray = observations.reshape(len(observations), -1).astype(np.float32, copy=False)
         for weight, bias, activation in self._layers:
-            x = x @ weight + bias
+            x = x @ weight.T
+            x += bias
             if activation is not None:
-                x = activation(x)
+                activation(x, x)
+        return x
+
+    def _outputs_of_row(self, x: np.ndarray) -> np.ndarray:
+        """The same for one observation, ``[n_inputs]``: products with a vector start sooner than those with a matrix."""
+        for weight, bias, activation in self._layers:
+            x = weight.dot(x)
+            x += bias
+            if activation is not None:
+                activation(x, x)
         return x
 
     def act(self, observations: np.ndarray, rng: np.random.Generator, deterministic: bool = False) -> np.ndarray:
@@ -72,7 +89,20 @@ class NumpyActor:
         mean, std = self.mean_and_std(outputs)
         if deterministic:
             return mean
-        return mean + std * rng.standard_normal(mean.shape, dtype=np.float32)
+        noise = self._standard_normal(rng, mean.size).reshape(mean.shape)
+        noise *= std
+        noise += mean
+        return noise
+
+    def _standard_normal(self, rng: np.random.Generator, size: int) -> np.ndarray:
+        """Noise that the caller may overwrite, ``[size]``. A call of a generator costs as much as many numbers: they come in blocks."""
+        if rng is not self._rng:
+            self._rng, self._block, self._n_used = rng, _NOTHING, 0
+        stop = self._n_used + size
+        if stop > len(self._block):
+            self._block, stop = rng.standard_normal(max(_BLOCK, size), dtype=np.float32), size
+        self._n_used = stop
+        return self._block[stop - size : stop]
 
     def mean_and_std(self, outputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """
@@ -83,7 +113,7 @@ class NumpyActor:
             assert self._log_std is not None
             return outputs, np.exp(self._log_std)
         dim = outputs.shape[1] // 2
-        return outputs[:, :dim], np.logaddexp(outputs[:, dim:], np.float32(0)) + np.float32(MIN_STD)
+        return outputs[:, :dim], np.logaddexp(outputs[:, dim:], _ZERO) + _MIN_STD
 
 
 def numpy_actor(policy: Any) -> NumpyActor | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -35,10 +36,10 @@ def check_actions(
     :return: Array of shape ``[n_rows, *action_shape]`` with the space's dtype
     :raises FeedbackError: With what came, what was expected and how to mend it
     """
-    if not isinstance(space, (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)):
-        raise FeedbackError(f"Action space {space} is not supported: use Box, Discrete, MultiDiscrete or MultiBinary.")
     if _fits_box(actions, space, n_rows):
         return actions  # type: ignore[no-any-return]
+    if not isinstance(space, (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)):
+        raise FeedbackError(f"Action space {space} is not supported: use Box, Discrete, MultiDiscrete or MultiBinary.")
     if actions is None:
         raise FeedbackError(
             f"{source}: got None, expected {n_rows} action(s) of {space}. "
@@ -65,16 +66,24 @@ def check_actions(
     return cast
 
 
+_FEW = 16
+"""Numbers that Python compares one by one sooner than NumPy starts."""
+
+
 def _fits_box(actions: Any, space: spaces.Space, n_rows: int) -> bool:
     """The common case, decided quickly: floats of the right dtype and shape inside a Box."""
-    return (
-        type(space) is spaces.Box
-        and type(actions) is np.ndarray
-        and actions.dtype == space.dtype
-        and actions.shape == (n_rows, *space.shape)
-        and actions.dtype.kind == "f"
-        and bool(((actions >= space.low) & (actions <= space.high) & np.isfinite(actions)).all())
-    )
+    if (
+        type(space) is not spaces.Box
+        or type(actions) is not np.ndarray
+        or actions.dtype != space.dtype
+        or actions.shape != (n_rows, *space.shape)
+        or actions.dtype.kind != "f"
+    ):
+        return False
+    if n_rows == 1 and actions.size <= _FEW:
+        bounds = zip(actions.ravel().tolist(), space.low.ravel().tolist(), space.high.ravel().tolist(), strict=True)
+        return all([low <= value <= high and math.isfinite(value) for value, low, high in bounds])
+    return bool(((actions >= space.low) & (actions <= space.high) & np.isfinite(actions)).all())
 
 
 def _check_kind(array: np.ndarray, space: spaces.Space, source: str) -> None:

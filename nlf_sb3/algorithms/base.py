@@ -17,6 +17,7 @@ from nlf_sb3.algorithms.joint import attached_loss, gradient_norms
 from nlf_sb3.algorithms.rows import InjectedRows
 from nlf_sb3.algorithms.takeover import SettlesTakeovers, TakeoverWeights
 from nlf_sb3.buffers.minibatches import Minibatch
+from nlf_sb3.closed_forms import Cotangents
 from nlf_sb3.losses import policy_gradient_loss
 from nlf_sb3.schedules import as_schedule, check_alpha
 
@@ -111,16 +112,17 @@ class FeedbackAlgorithm(SettlesTakeovers):
     def _train_with(self, update: Update, attached: InjectionTerm | None) -> None:
         imitation = update.imitation
 
-        def extra_loss(batch: Minibatch) -> th.Tensor:
-            total = th.zeros((), device=self.device)
-            if imitation is not None:
-                total = total + (1.0 - update.alpha) * imitation(batch)
+        def extra_loss(batch: Minibatch) -> Cotangents:
+            scale = self._loss_scale(len(batch))
+            # The labels come first: evaluating other rows refills the policy's one distribution object.
+            extra = [] if imitation is None else imitation(batch, (1.0 - update.alpha) * scale)
             if attached is not None:
                 policy_loss, value_loss = attached(len(batch))
-                total = total + update.alpha * policy_loss + value_loss
-            return total * self._loss_scale(len(batch))
+                injected = update.alpha * policy_loss + value_loss
+                extra.append((injected, th.full_like(injected, scale)))
+            return extra
 
-        observer = self._gradient_observer(imitation)
+        observer = self._gradient_observer(imitation, update.alpha)
         takes_batch = self.rollout_buffer.take_last_batch
         # Rows of takeovers are normalised already, by statistics that leave them out.
         normalised = {"normalize_advantage": False} if update.weights is not None and self.injection != "plain" else {}
@@ -184,18 +186,16 @@ class FeedbackAlgorithm(SettlesTakeovers):
             th.nn.utils.clip_grad_norm_(self.policy.parameters(), self.max_grad_norm)
         self.policy.optimizer.step()
 
-    def _gradient_observer(self, imitation: ImitationTerm | None) -> Any:
+    def _gradient_observer(self, imitation: ImitationTerm | None, alpha: float) -> Any:
         if not self.log_gradients or imitation is None:
             return None
         parameters = [parameter for parameter in self.policy.parameters() if parameter.requires_grad]
 
         def observe(log_prob: th.Tensor, grad: th.Tensor) -> None:
-            assert imitation.last_loss is not None
-            with th.enable_grad():  # a backward pass is running
-                imitation_loss = imitation.last_loss * self._loss_scale(len(log_prob))
-            norms = gradient_norms(log_prob, grad, imitation_loss, parameters)
-            for name, value in zip(("policy_gradient_norm", "imitation_gradient_norm", "gradient_cosine"), norms, strict=True):
-                self.logger.record(f"train/{name}", value)
+            policy_norm, imitation_norm, cosine = gradient_norms(log_prob, grad, imitation.last_cotangents, parameters)
+            self.logger.record("train/policy_gradient_norm", policy_norm)
+            self.logger.record("train/imitation_gradient_norm", imitation_norm / (1.0 - alpha))
+            self.logger.record("train/gradient_cosine", cosine)
 
         return observe
 

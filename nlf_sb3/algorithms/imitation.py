@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch as th
@@ -13,8 +14,23 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from nlf_sb3.algorithms.rows import DemonstrationRows, RowShare
 from nlf_sb3.buffers.labels import MODE, NO_LABEL, FeedbackBufferMixin
 from nlf_sb3.buffers.minibatches import Minibatch
+from nlf_sb3.closed_forms import Cotangents, has_closed_form, negative_log_prob_gradients
 from nlf_sb3.distributions import kl_divergence, log_prob_of_labels, select_rows
-from nlf_sb3.losses import minibatch_imitation_loss
+from nlf_sb3.losses import imitation_row_weights
+
+
+class _Labels(NamedTuple):
+    """
+    The labels of a rollout's rows, in the policy's scale and in the order of ``buffer.row_indices()``.
+
+    :param actions: ``[N, action_dim]``, or ``[N]`` of integers; anything where there is no label
+    :param weights: ``[N]``, 0 where there is no label
+    :param kinds: NO_LABEL, SAMPLE or MODE, ``[N]``
+    """
+
+    actions: th.Tensor
+    weights: th.Tensor
+    kinds: np.ndarray
 
 
 class ImitationTerm:
@@ -30,6 +46,8 @@ class ImitationTerm:
         ``buffer.row_indices()``; None for labels alone
     :param demonstrations: Rows that the agent didn't visit
     :param mode_trains_std: Whether labels that are a mode train the standard deviation too
+    :param closed_form: Whether gradients come from :mod:`nlf_sb3.closed_forms` where it knows the policy's distribution,
+        or always from autograd
     :param rng: Shuffles the demonstrations
     """
 
@@ -41,81 +59,118 @@ class ImitationTerm:
         expert_distribution: Distribution | None,
         demonstrations: DemonstrationRows | None,
         mode_trains_std: bool,
+        closed_form: bool,
         rng: np.random.Generator,
     ) -> None:
         self._policy = policy
-        self._buffer = buffer
         self._expert_distribution = expert_distribution
         self.demonstrations = demonstrations
         self._mode_trains_std = mode_trains_std
+        self._closed_form = closed_form
         rows = buffer.row_indices()
         self.n_rows = len(rows)
-        labelled = int((buffer.take_rows(buffer.label_kinds, rows) != NO_LABEL).sum())
-        self.n_labelled = self.n_rows if expert_distribution is not None else labelled
-        if expert_distribution is not None:
-            self._position = np.empty(buffer.buffer_size * buffer.n_envs, dtype=np.int64)
-            self._position[rows] = np.arange(self.n_rows)
+        self._position = np.empty(buffer.buffer_size * buffer.n_envs, dtype=np.int64)
+        self._position[rows] = np.arange(self.n_rows)
+        self._labels = _labels_of(policy, buffer, rows)
+        n_own = 0 if self._labels is None else np.count_nonzero(self._labels.kinds)
+        self.n_labelled = self.n_rows if expert_distribution is not None else n_own
         if demonstrations is not None:
             self.n_labelled += len(demonstrations)
             self._share = RowShare(demonstrations.rows, self.n_rows, rng)
         self.losses: list[float] = []
-        self.last_loss: th.Tensor | None = None
+        self.last_cotangents: Cotangents = []
 
-    def __call__(self, batch: Minibatch) -> th.Tensor:
+    def __call__(self, batch: Minibatch, scale: float = 1.0) -> Cotangents:
         """
         :param batch: The minibatch whose forward pass the policy has just made, B rows
-        :return: Its estimate of L_IL, scalar
+        :param scale: Factor of the loss
+        :return: The derivatives of that factor times the minibatch's estimate of L_IL
         """
         # The labels come first: demonstrations refill the policy's one distribution object.
-        parts = [*self._labelled_rows(batch), *self._demonstration_rows(len(batch))]
-        if parts:
-            divergences, weights = (th.cat(column) for column in zip(*parts, strict=True))
-        else:
-            divergences = weights = th.zeros(0, device=self._policy.device)
-        loss = minibatch_imitation_loss(divergences, weights, self.n_rows, len(batch), self.n_labelled)
-        self.last_loss = loss
-        self.losses.append(loss.item())
-        return loss
+        parts = [*self._labelled_rows(batch, scale), *self._demonstration_rows(len(batch), scale)]
+        self.losses.append(sum(part.loss for part in parts))
+        self.last_cotangents = [pair for part in parts for pair in part.cotangents]
+        return list(self.last_cotangents)
 
-    def _labelled_rows(self, batch: Minibatch) -> list[tuple[th.Tensor, th.Tensor]]:
-        kinds = self._buffer.take_rows(self._buffer.label_kinds, batch.rows)
+    def _labelled_rows(self, batch: Minibatch, scale: float) -> Iterator[_Part]:
         distribution = self._policy.action_dist
         if batch.positions is not None:
             distribution = select_rows(distribution, batch.positions)
-        own = np.flatnonzero(kinds)
-        parts = []
-        if len(own):
-            labels = self._buffer.take_rows(self._buffer.label_actions, batch.rows[own])
-            divergences = self._negative_log_prob(
-                _rows_of(distribution, own, len(batch)),
-                to_policy_actions(self._policy, labels),
-                th.as_tensor(kinds[own] == MODE, device=self._policy.device),
-            )
-            weights = self._buffer.take_rows(self._buffer.label_weights, batch.rows[own])
-            parts.append((divergences, th.as_tensor(weights, device=self._policy.device)))
-        if self._expert_distribution is not None and len(own) < len(batch):
+        positions = self._position[batch.rows]
+        labels = self._labels
+        kinds = np.full(len(batch), NO_LABEL) if labels is None else labels.kinds[positions]
+        if labels is not None and kinds.any():
+            yield self._own_labels(distribution, labels, kinds, positions, scale)
+        if self._expert_distribution is not None and not kinds.all():
             others = np.flatnonzero(kinds == NO_LABEL)
-            expert = select_rows(self._expert_distribution, self._position[batch.rows[others]], self._policy.device)
+            expert = select_rows(self._expert_distribution, positions[others], self._policy.device)
             divergences = kl_divergence(expert, _rows_of(distribution, others, len(batch)))
-            parts.append((divergences, th.ones_like(divergences)))
-        return parts
+            weights = self._row_weights(th.ones_like(divergences), len(batch))
+            yield _Part(_weighted_sum(weights, divergences), [(divergences, scale * weights)])
 
-    def _demonstration_rows(self, n_batch_rows: int) -> list[tuple[th.Tensor, th.Tensor]]:
+    def _own_labels(
+        self, distribution: Any, labels: _Labels, kinds: np.ndarray, positions: np.ndarray, scale: float
+    ) -> _Part:
+        n_batch_rows = len(kinds)
+        if not (self._closed_form and has_closed_form(distribution)):  # that takes rows of weight 0 in its stride
+            labelled = np.flatnonzero(kinds)
+            distribution = _rows_of(distribution, labelled, n_batch_rows)
+            kinds, positions = kinds[labelled], positions[labelled]
+        rows = th.from_numpy(positions).to(self._policy.device)
+        weights = self._row_weights(labels.weights[rows], n_batch_rows)
+        return self._of_actions(distribution, labels.actions[rows], weights, kinds == MODE, scale)
+
+    def _demonstration_rows(self, n_batch_rows: int, scale: float) -> Iterator[_Part]:
         demonstrations = self.demonstrations
         if demonstrations is None:
-            return []
+            return
         chosen = self._share.next(n_batch_rows)
         if not len(chosen):
-            return []
+            return
         evaluation = demonstrations.rows.evaluate(chosen)
-        is_mode = th.full((len(chosen),), demonstrations.is_mode, device=self._policy.device)
-        divergences = self._negative_log_prob(evaluation.distribution, demonstrations.rows.actions[chosen], is_mode)
-        return [(divergences, demonstrations.weights[chosen])]
+        is_mode = np.full(len(chosen), demonstrations.is_mode)
+        weights = self._row_weights(demonstrations.weights[chosen], n_batch_rows)
+        actions = demonstrations.rows.actions[chosen]
+        yield self._of_actions(evaluation.distribution, actions, weights, is_mode, scale)
 
-    def _negative_log_prob(self, distribution: Distribution, actions: th.Tensor, is_mode: th.Tensor) -> th.Tensor:
+    def _row_weights(self, weights: th.Tensor, n_batch_rows: int) -> th.Tensor:
+        return imitation_row_weights(weights, self.n_rows, n_batch_rows, self.n_labelled)
+
+    def _of_actions(
+        self, distribution: Any, actions: th.Tensor, weights: th.Tensor, is_mode: np.ndarray, scale: float
+    ) -> _Part:
         if self._mode_trains_std:
-            return -distribution.log_prob(actions)
-        return -log_prob_of_labels(distribution, actions, is_mode)
+            is_mode = np.zeros_like(is_mode)
+        cotangents: Cotangents
+        if self._closed_form and has_closed_form(distribution):
+            trains_std: bool | th.Tensor = not is_mode.any()
+            if not trains_std and not is_mode.all():
+                trains_std = th.from_numpy(~is_mode).to(actions.device)
+            divergences, cotangents = negative_log_prob_gradients(distribution, actions, scale * weights, trains_std)
+        else:
+            divergences = -log_prob_of_labels(distribution, actions, th.from_numpy(is_mode).to(actions.device))
+            cotangents = [(divergences, scale * weights)]
+        return _Part(_weighted_sum(weights, divergences), cotangents)
+
+
+class _Part(NamedTuple):
+    """What the labelled rows of one source add: their loss, and its derivatives times the factor asked for."""
+
+    loss: float
+    cotangents: Cotangents
+
+
+def _weighted_sum(weights: th.Tensor, divergences: th.Tensor) -> float:
+    return th.dot(weights, divergences.detach()).item()
+
+
+def _labels_of(policy: ActorCriticPolicy, buffer: FeedbackBufferMixin, rows: np.ndarray) -> _Labels | None:
+    kinds = buffer.take_rows(buffer.label_kinds, rows)
+    if not kinds.any():
+        return None
+    weights = np.where(kinds == NO_LABEL, np.float32(0), buffer.take_rows(buffer.label_weights, rows))
+    actions = to_policy_actions(policy, buffer.take_rows(buffer.label_actions, rows))
+    return _Labels(actions, th.as_tensor(weights, device=policy.device), kinds)
 
 
 def to_policy_actions(policy: ActorCriticPolicy, actions: np.ndarray) -> th.Tensor:

@@ -10,9 +10,10 @@ import torch as th
 from stable_baselines3.common.policies import ActorCriticPolicy
 
 from nlf_sb3.buffers.minibatches import Minibatch
+from nlf_sb3.closed_forms import Cotangents
 
-ExtraLoss = Callable[[Minibatch], th.Tensor]
-"""Maps a minibatch to a scalar loss, evaluated right after the policy's forward pass on it."""
+ExtraLoss = Callable[[Minibatch], Cotangents]
+"""Maps a minibatch to a loss, evaluated right after the policy's forward pass on it."""
 GradientObserver = Callable[[th.Tensor, th.Tensor], None]
 """Receives log-probabilities and d(policy loss)/d(log-probabilities), before the extra loss joins in."""
 RowWeights = Callable[[Minibatch], tuple[th.Tensor, th.Tensor]]
@@ -21,22 +22,29 @@ RowWeights = Callable[[Minibatch], tuple[th.Tensor, th.Tensor]]
 
 class _ScaleAndAttach(th.autograd.Function):
     """
-    Identity on log-probabilities. Backward, it scales their gradient, as a whole or row by row, and starts the extra
-    loss's own.
+    Identity on log-probabilities. Backward, it scales their gradient, as a whole or row by row, and sends the extra
+    loss's own into the tensors that this depends on.
 
     One backward pass, one clipping and one optimiser step then serve the sum of both losses.
     """
 
     @staticmethod
-    def forward(ctx: Any, log_prob: th.Tensor, extra: th.Tensor, scale: float | th.Tensor, observer: Any) -> th.Tensor:
-        ctx.scale, ctx.observer = scale, observer
+    def forward(
+        ctx: Any,
+        log_prob: th.Tensor,
+        scale: float | th.Tensor,
+        observer: Any,
+        gradients: tuple[th.Tensor, ...],
+        *tensors: th.Tensor,
+    ) -> th.Tensor:
+        ctx.scale, ctx.observer, ctx.gradients = scale, observer, gradients
         return log_prob.view_as(log_prob)
 
     @staticmethod
-    def backward(ctx: Any, grad: th.Tensor) -> tuple[th.Tensor, th.Tensor, None, None]:  # type: ignore[override]
+    def backward(ctx: Any, grad: th.Tensor) -> tuple[th.Tensor | None, ...]:  # type: ignore[override]
         if ctx.observer is not None:
             ctx.observer(grad)
-        return grad * ctx.scale, grad.new_ones(()), None, None
+        return grad * ctx.scale, None, None, None, *ctx.gradients
 
 
 @contextlib.contextmanager
@@ -72,6 +80,7 @@ def attached_loss(
         values, log_prob, entropy = evaluate_actions(*args, **kwargs)
         batch = take_batch()
         extra = extra_loss(batch)
+        tensors, gradients = zip(*extra, strict=True) if extra else ((), ())
         log_prob_scale: float | th.Tensor = scale
         hook = None
         if observer is not None and calls == 0:
@@ -85,11 +94,10 @@ def attached_loss(
         if row_weights is not None:
             policy_weights, value_weights = (_at_positions(weights, batch, len(log_prob)) for weights in row_weights(batch))
             log_prob_scale = scale * policy_weights
-            values = _ScaleAndAttach.apply(  # type: ignore[no-untyped-call]
-                values, values.new_zeros(()), value_weights.reshape(values.shape), None
-            )
+            values = _ScaleAndAttach.apply(values, value_weights.reshape(values.shape), None, ())  # type: ignore[no-untyped-call]
         calls += 1
-        return values, _ScaleAndAttach.apply(log_prob, extra, log_prob_scale, hook), entropy  # type: ignore[no-untyped-call]
+        attached = _ScaleAndAttach.apply(log_prob, log_prob_scale, hook, gradients, *tensors)  # type: ignore[no-untyped-call]
+        return values, attached, entropy
 
     policy.evaluate_actions = evaluate_and_attach  # type: ignore[method-assign, assignment]
     try:
@@ -115,23 +123,26 @@ def _at_positions(weights: th.Tensor, batch: Minibatch, n_outputs: int) -> th.Te
 
 
 def gradient_norms(
-    log_prob: th.Tensor, policy_gradient: th.Tensor, imitation: th.Tensor, parameters: list[th.nn.Parameter]
+    log_prob: th.Tensor, policy_gradient: th.Tensor, imitation: Cotangents, parameters: list[th.nn.Parameter]
 ) -> tuple[float, float, float]:
     """
     Norms of the policy loss's and the imitation loss's parameter gradients, and the cosine between them.
 
     :param log_prob: ``[B]``, with its graph
     :param policy_gradient: d(policy loss)/d(log_prob), ``[B]``
-    :param imitation: Scalar, with its graph
+    :param imitation: The imitation loss, by its derivatives
     :param parameters: Parameters of the policy
     :return: ``(policy norm, imitation norm, cosine)``; the cosine is 0 where a norm is
     """
 
-    def flat(loss: th.Tensor, weight: th.Tensor | None) -> th.Tensor:
-        grads = th.autograd.grad(loss, parameters, grad_outputs=weight, retain_graph=True, allow_unused=True)
+    def flat(loss: Cotangents) -> th.Tensor:
+        grads: Any = [None] * len(parameters)
+        if loss:
+            tensors, weights = zip(*loss, strict=True)
+            grads = th.autograd.grad(tensors, parameters, grad_outputs=weights, retain_graph=True, allow_unused=True)
         return th.cat([(th.zeros_like(p) if g is None else g).flatten() for p, g in zip(parameters, grads, strict=True)])
 
-    first, second = flat(log_prob, policy_gradient), flat(imitation, None)
+    first, second = flat([(log_prob, policy_gradient)]), flat(imitation)
     norms = first.norm().item(), second.norm().item()
     cosine = (first @ second).item() / (norms[0] * norms[1]) if norms[0] * norms[1] > 0 else 0.0
     return norms[0], norms[1], cosine

@@ -26,6 +26,10 @@ from nlf_sb3.validation import check_actions
 class LabelsRollouts(CollectsFeedback):
     """Turns a rollout's labels, the expert's answers and demonstrations into one imitation term."""
 
+    closed_form_imitation: bool = True
+    """Whether the imitation loss of plain Gaussian and categorical policies has its gradient from
+    :mod:`nlf_sb3.closed_forms`; False takes autograd, with the same numbers up to rounding."""
+
     def _check_settings(self) -> None:
         if not isinstance(self.demonstrations, (Demonstrations, type(None))):
             raise FeedbackError(
@@ -54,6 +58,7 @@ class LabelsRollouts(CollectsFeedback):
             expert_distribution=distribution,
             demonstrations=self._demonstration_rows(),
             mode_trains_std=self.mode_trains_std,
+            closed_form=self.closed_form_imitation,
             rng=self._feedback_rng,
         )
         return term if term.n_labelled else None

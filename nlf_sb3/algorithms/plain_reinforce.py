@@ -141,7 +141,6 @@ class PlainREINFORCE(OnPolicyAlgorithm):
             self.rollout_buffer_class = DictEpisodeBuffer if is_dict else EpisodeBuffer
         super()._setup_model()
         self._actor = numpy_actor(self.policy) if self.sample_with_numpy else None
-        self._no_values = th.zeros(self.n_envs)
 
     def set_random_seed(self, seed: int | None = None) -> None:
         """
@@ -153,7 +152,7 @@ class PlainREINFORCE(OnPolicyAlgorithm):
         self._sampling_rng = derived_generator(seed, "actions")
 
     def _excluded_save_params(self) -> list[str]:
-        own = ["_actor", "_sampling_rng", "_no_values", "_statistics_of_returns"]
+        own = ["_actor", "_sampling_rng", "_statistics_of_returns"]
         return [*super()._excluded_save_params(), *own]
 
     def _check_arguments(self) -> None:
@@ -206,8 +205,9 @@ class PlainREINFORCE(OnPolicyAlgorithm):
             if self.time_limit == "bootstrap":
                 self._bootstrap_truncated(rewards, dones, infos)
             rollout_buffer.add(self._last_obs, actions, rewards, self._last_episode_starts, values, log_probs)
-            for index in np.flatnonzero(dones):
-                rollout_buffer.end_episode(int(index))
+            if True in dones.tolist():
+                for index in np.flatnonzero(dones):
+                    rollout_buffer.end_episode(int(index))
             self._last_obs = new_obs  # type: ignore[assignment]
             self._last_episode_starts = dones
         self._compute_advantages(rollout_buffer)
@@ -215,19 +215,18 @@ class PlainREINFORCE(OnPolicyAlgorithm):
         callback.on_rollout_end()
         return True
 
-    def _sample_actions(self, observations: Any) -> tuple[np.ndarray, th.Tensor, th.Tensor]:
+    def _sample_actions(self, observations: Any) -> tuple[np.ndarray, th.Tensor | None, th.Tensor | None]:
         """Actions, values and log-probabilities; with NumPy sampling the latter two are left for the rollout's end."""
         if self._actor is not None:
             actions = self._actor.act(observations, self._sampling_rng)
-            return actions.reshape(-1, *(self.action_space.shape or ())), self._no_values, self._no_values
+            return actions.reshape(-1, *(self.action_space.shape or ())), None, None
         with th.no_grad():
             tensors = self.policy(obs_as_tensor(observations, self.device))
         return tensors[0].cpu().numpy(), tensors[1], tensors[2]
 
     def _to_environment_scale(self, actions: np.ndarray) -> np.ndarray:
-        if isinstance(self.action_space, spaces.Box):
-            actions = np.minimum(np.maximum(actions, self.action_space.low), self.action_space.high)
-        return actions
+        space = self.action_space
+        return np.minimum(np.maximum(actions, space.low), space.high) if isinstance(space, spaces.Box) else actions
 
     def _bootstrap_truncated(self, rewards: np.ndarray, dones: np.ndarray, infos: list[dict[str, Any]]) -> None:
         """Add the discounted value of the state at a time limit to the last reward, as SB3 does."""

@@ -6,9 +6,11 @@ from typing import Any, Literal, TypeVar
 
 import numpy as np
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
+from stable_baselines3.common.vec_env import VecEnv
 
 from nlf_sb3.demonstrations import Demonstrations
 from nlf_sb3.errors import FeedbackError
+from nlf_sb3.lean_vec_env import make_lean
 from nlf_sb3.schedules import AlphaSchedule, as_schedule, schedule_from_state, schedule_to_state
 from nlf_sb3.teachers.any_expert import as_expert
 from nlf_sb3.teachers.experts import Expert
@@ -64,6 +66,14 @@ class FeedbackSettings(OnPolicyAlgorithm):
         # Mean and standard deviation of the agent's advantages, in the last rollout with takeovers that had them.
         self._agents_statistics: tuple[float, float] | None = None
         super().__init__(policy, env, *args, **kwargs)
+
+    @staticmethod
+    def _wrap_env(env: Any, verbose: int = 0, monitor_wrapper: bool = True) -> VecEnv:
+        """As in SB3; a single environment goes into a :class:`~nlf_sb3.LeanVecEnv`."""
+        vec_env = OnPolicyAlgorithm._wrap_env(env, verbose, monitor_wrapper)
+        if not isinstance(env, VecEnv):
+            make_lean(vec_env)
+        return vec_env
 
     def _setup_model(self) -> None:
         self._check_settings()

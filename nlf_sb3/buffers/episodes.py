@@ -6,7 +6,7 @@ from collections.abc import Generator
 from typing import Any
 
 import numpy as np
-from stable_baselines3.common.buffers import DictRolloutBuffer
+from stable_baselines3.common.buffers import DictRolloutBuffer, RolloutBuffer
 from stable_baselines3.common.type_aliases import DictRolloutBufferSamples, RolloutBufferSamples
 
 from nlf_sb3.buffers.labels import NO_LABEL, FeedbackBufferMixin
@@ -14,9 +14,28 @@ from nlf_sb3.buffers.minibatches import Minibatch
 from nlf_sb3.returns import returns_until_takeover
 
 
-class EpisodeBuffer(FeedbackBufferMixin):
+class _RowsWithoutValues(RolloutBuffer):
+    """Takes rows that the policy's forward pass has yet to see, without the tensors that SB3 asks for at each step."""
+
+    def add(
+        self, obs: Any, action: np.ndarray, reward: Any, episode_start: np.ndarray, value: Any, log_prob: Any, **kwargs: Any
+    ) -> None:
+        if value is not None:
+            super().add(obs, action, reward, episode_start, value, log_prob, **kwargs)
+            return
+        row = self.pos
+        self.observations[row] = obs
+        self.actions[row] = action.reshape(self.n_envs, self.action_dim)
+        self.rewards[row] = reward
+        self.episode_starts[row] = episode_start
+        self.pos = row + 1
+
+
+class EpisodeBuffer(FeedbackBufferMixin, _RowsWithoutValues):
     """
     A rollout buffer that grows as episodes do, and hands out whole ones.
+
+    :meth:`add` takes None for values and log-probabilities of flat observations; they are 0 until somebody fills them in.
 
     Episodes under way at an update stay for the next one. Rows keep SB3's flat index,
     ``env * n_steps + step``, with the buffer's current capacity as ``n_steps``.
@@ -33,6 +52,7 @@ class EpisodeBuffer(FeedbackBufferMixin):
             self.label_kinds[self.pos :] = NO_LABEL
             self.executed[self.pos :] = False
             self.expert_log_probs[self.pos :] = np.nan
+            self.values[self.pos :] = self.log_probs[self.pos :] = 0.0
             self.segments = []
             self.last_batch = self.left_out = None
         self._first_rows = self._starts.copy()
@@ -40,9 +60,10 @@ class EpisodeBuffer(FeedbackBufferMixin):
         self.full = False
 
     def add(self, obs: Any, action: np.ndarray, reward: Any, episode_start: np.ndarray, *args: Any, **kwargs: Any) -> None:
-        # A reset from outside cuts an episode short: its rows have no return, and are left behind.
-        cut = np.asarray(episode_start, dtype=bool) & (self._starts < self.pos)
-        self._starts[cut] = self._first_rows[cut] = self.pos
+        if True in episode_start.tolist():
+            # A reset from outside cuts an episode short: its rows have no return, and are left behind.
+            cut = np.asarray(episode_start, dtype=bool) & (self._starts < self.pos)
+            self._starts[cut] = self._first_rows[cut] = self.pos
         super().add(obs, action, reward, episode_start, *args, **kwargs)
         self.full = False
         if self.pos == self.buffer_size:

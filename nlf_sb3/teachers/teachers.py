@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -15,8 +15,7 @@ from nlf_sb3.teachers.any_expert import as_expert
 from nlf_sb3.teachers.experts import Expert, single_row
 
 
-@dataclass(frozen=True)
-class Transition:
+class Transition(NamedTuple):
     """
     One step, as a teacher sees it.
 

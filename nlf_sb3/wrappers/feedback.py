@@ -89,8 +89,9 @@ class FeedbackWrapper(gym.Wrapper, gym.utils.RecordConstructorArgs):
         observation, reward, terminated, truncated, info = self.env.step(action)
         info = dict(info)  # an environment may hand out the same dict at every step
         action = info.get(EXECUTED_ACTION_KEY, action)  # where an expert took over, the teacher sees what it did
-        now = (self._observation, action, float(reward), observation, terminated, truncated, info, self._step, masks)
-        transition = Transition(*now)
+        transition = Transition(
+            self._observation, action, float(reward), observation, terminated, truncated, info, self._step, masks
+        )
         feedback: Feedback | None = None
         try:
             feedback = check_feedback(self.teacher(transition), self.teacher)

@@ -34,6 +34,7 @@ class ForkedEpisodes:
         self._twin = twin
         self._expert = expert
         self._max_segment_steps = max_segment_steps
+        self._action_space = env.action_space  # every wrapper passes the question on, at each step
         self._action_masks = MaskReader(twin)
         self._seed_rng = derived_generator(None, "episodes")
 
@@ -90,9 +91,9 @@ class ForkedEpisodes:
         self._check_fork(observation, played.ended)
         while not played.ended and not self._is_cut(len(played.actions)):
             masks = self._action_masks()
-            action = ask_expert(self._expert, observation, self._env.action_space, masks)
+            action = ask_expert(self._expert, observation, self._action_space, masks)
             observation = played.step(self._twin, observation, action, masks)
-        return played.segment(observation, self._fork_step, self._expert, self._env.action_space)
+        return played.segment(observation, self._fork_step, self._expert, self._action_space)
 
     def _is_cut(self, n_steps: int) -> bool:
         return self._max_segment_steps is not None and n_steps - self._fork_step >= self._max_segment_steps

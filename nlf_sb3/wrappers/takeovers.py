@@ -28,6 +28,7 @@ class TakenOverEpisodes:
         self._env = env
         self._expert = expert
         self._max_segment_steps = max_segment_steps
+        self._action_space = env.action_space
         self._action_masks = MaskReader(env)
 
     def begin(self, seed: int | None, options: dict[str, Any] | None, fork_step: int) -> tuple[Any, dict[str, Any]]:
@@ -68,7 +69,7 @@ class TakenOverEpisodes:
         return self._step >= self._fork_step and not handed_back
 
     def _experts_action(self) -> tuple[Any, dict[str, Any]]:
-        action = ask_expert(self._expert, self._observation, self._env.action_space, self._action_masks())
+        action = ask_expert(self._expert, self._observation, self._action_space, self._action_masks())
         added: dict[str, Any] = {EXECUTED_ACTION_KEY: action}
         log_prob = self._expert.log_prob(single_row(self._observation), action[None])
         if log_prob is not None:
