@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
-from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
+from stable_baselines3.common.vec_env.base_vec_env import VecEnvStepReturn
 
 from nlf_sb3.feedback import Feedback
 from nlf_sb3.segments import ExpertSegment
@@ -45,6 +45,7 @@ class LeanVecEnv(DummyVecEnv):
 
     def step_wait(self) -> VecEnvStepReturn:
         infos = []
+        observations = self.buf_obs.get(None)  # there for every space but dicts and tuples
         for index, env in enumerate(self.envs):
             obs, self.buf_rews[index], terminated, truncated, info = env.step(self.actions[index])
             info["TimeLimit.truncated"] = truncated and not terminated
@@ -53,14 +54,14 @@ class LeanVecEnv(DummyVecEnv):
             if done:
                 info["terminal_observation"] = obs
                 obs, self.reset_infos[index] = env.reset()
-            self._save_obs(index, obs)
+            if observations is None:
+                self._save_obs(index, obs)
+            else:
+                observations[index] = obs
             self.buf_infos[index] = info
             infos.append(copy_info(info))
-        return self._obs_from_buf(), self.buf_rews.copy(), self.buf_dones.copy(), infos
-
-    def _obs_from_buf(self) -> VecEnvObs:
-        observations = self.buf_obs.get(None)  # there for every space but dicts and tuples
-        return super()._obs_from_buf() if observations is None else observations.copy()
+        copied = self._obs_from_buf() if observations is None else observations.copy()
+        return copied, self.buf_rews.copy(), self.buf_dones.copy(), infos
 
 
 def make_lean(env: VecEnv) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch as th
 
 
@@ -64,11 +66,11 @@ def minibatch_imitation_loss(
     return (imitation_row_weights(weights, n_rows, n_batch_rows, n_labelled) * divergences).sum()
 
 
-def imitation_row_weights(weights: th.Tensor, n_rows: int, n_batch_rows: int, n_labelled: int) -> th.Tensor:
+def imitation_row_weights(weights: Any, n_rows: int, n_batch_rows: int, n_labelled: int) -> Any:
     r"""
     The derivative of :func:`minibatch_imitation_loss` by its divergences: :math:`w_i N / (B M)`.
 
-    :param weights: w, ``[m]``
+    :param weights: w, ``[m]``, a tensor or an array
     :param n_rows: N, rows in the rollout
     :param n_batch_rows: B, rows in the minibatch, labelled or not
     :param n_labelled: M, labelled rows in the rollout, demonstrations included

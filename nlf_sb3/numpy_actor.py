@@ -44,9 +44,9 @@ class NumpyActor:
         family: str,
         log_std: np.ndarray | None,
     ) -> None:
-        self._layers = layers
-        self._family = family
-        self._log_std = log_std
+        self.layers = layers
+        self.family = family
+        self.log_std = log_std
         self._rng: np.random.Generator | None = None
 
     def outputs(self, observations: np.ndarray) -> np.ndarray:
@@ -57,7 +57,7 @@ class NumpyActor:
         if len(observations) == 1:
             return self._outputs_of_row(observations.reshape(-1).astype(np.float32))[None]
         x: np.ndarray = observations.reshape(len(observations), -1).astype(np.float32, copy=False)
-        for weight, bias, activation in self._layers:
+        for weight, bias, activation in self.layers:
             x = x @ weight.T
             x += bias
             if activation is not None:
@@ -66,7 +66,7 @@ class NumpyActor:
 
     def _outputs_of_row(self, x: np.ndarray) -> np.ndarray:
         """The same for one observation, ``[n_inputs]``: products with a vector start sooner than those with a matrix."""
-        for weight, bias, activation in self._layers:
+        for weight, bias, activation in self.layers:
             x = weight.dot(x)
             x += bias
             if activation is not None:
@@ -81,7 +81,7 @@ class NumpyActor:
         :return: Actions as the policy proposes them: ``[n]`` integers, or ``[n, action_dim]`` floats, not clipped
         """
         outputs = self.outputs(observations)
-        if self._family == "categorical":
+        if self.family == "categorical":
             # Gumbel's trick: the argmax of logits plus Gumbel noise is a sample of their softmax.
             noisy = outputs if deterministic else outputs + rng.gumbel(size=outputs.shape)
             chosen: np.ndarray = noisy.argmax(axis=1)
@@ -109,9 +109,9 @@ class NumpyActor:
         :param outputs: What :meth:`outputs` returned for a Gaussian policy
         :return: Mean ``[n, action_dim]`` and standard deviation, ``[n, action_dim]`` or ``[action_dim]``
         """
-        if self._family == "gaussian":
-            assert self._log_std is not None
-            return outputs, np.exp(self._log_std)
+        if self.family == "gaussian":
+            assert self.log_std is not None
+            return outputs, np.exp(self.log_std)
         dim = outputs.shape[1] // 2
         return outputs[:, :dim], np.logaddexp(outputs[:, dim:], _ZERO) + _MIN_STD
 

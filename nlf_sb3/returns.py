@@ -71,6 +71,8 @@ def returns_until_takeover(rewards: np.ndarray, executed: np.ndarray, values: np
     :param gamma: Discount factor
     :return: ``[T]``
     """
+    if not executed.any():
+        return discounted_returns(rewards, gamma)
     first_steps = np.flatnonzero(takeover_steps(executed)) + 1
     parts = np.split(np.asarray(rewards), first_steps)
     last_values = [*values[first_steps].tolist(), 0.0]

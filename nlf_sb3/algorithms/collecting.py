@@ -10,7 +10,7 @@ import numpy as np
 from gymnasium import spaces
 from stable_baselines3.common.vec_env import unwrap_vec_normalize
 
-from nlf_sb3.algorithms.imitation import to_policy_actions
+from nlf_sb3.algorithms.imitation import in_policy_scale
 from nlf_sb3.algorithms.settings import FeedbackSettings
 from nlf_sb3.algorithms.statistics import FeedbackStatistics, expert_agreement
 from nlf_sb3.algorithms.vec_envs import check_vec_wrappers
@@ -150,7 +150,7 @@ class CollectsFeedback(FeedbackSettings):
             action = check_actions(np.asarray(info[EXECUTED_ACTION_KEY])[None], self.action_space, 1, "executed action")
         except FeedbackError as error:  # on_error="skip" can't help: the row would pass for the agent's own
             raise FeedbackError(f"environment {env}, step {self.num_timesteps}: {error}") from error
-        proposed = to_policy_actions(self.policy, action).cpu().numpy()[0]
+        proposed = in_policy_scale(self.policy, action)[0]
         self.rollout_buffer.add_executed(env, proposed, info.get(EXECUTED_LOG_PROB_KEY))
         self.num_expert_steps += 1
         self._statistics.count_executed()
@@ -198,7 +198,7 @@ class CollectsFeedback(FeedbackSettings):
             self.logger.record("feedback/expert_queries", self.num_expert_queries)
         if len(rows):
             taken = buffer.take_rows(buffer.actions, rows)
-            labels = to_policy_actions(self.policy, buffer.take_rows(buffer.label_actions, rows)).cpu().numpy()
+            labels = in_policy_scale(self.policy, buffer.take_rows(buffer.label_actions, rows))
             self.logger.record("feedback/expert_agreement", expert_agreement(taken, labels, self.action_space))
         if buffer.segments or buffer.executed.any():
             self.logger.record("injection/expert_steps", self.num_expert_steps)

@@ -23,13 +23,13 @@ class _Labels(NamedTuple):
     """
     The labels of a rollout's rows, in the policy's scale and in the order of ``buffer.row_indices()``.
 
-    :param actions: ``[N, action_dim]``, or ``[N]`` of integers; anything where there is no label
+    :param actions: ``[N, action_dim]``, or ``[N]`` integers; anything where there is no label
     :param weights: ``[N]``, 0 where there is no label
     :param kinds: NO_LABEL, SAMPLE or MODE, ``[N]``
     """
 
-    actions: th.Tensor
-    weights: th.Tensor
+    actions: np.ndarray
+    weights: np.ndarray
     kinds: np.ndarray
 
 
@@ -63,6 +63,7 @@ class ImitationTerm:
         rng: np.random.Generator,
     ) -> None:
         self._policy = policy
+        self._device = policy.device
         self._expert_distribution = expert_distribution
         self.demonstrations = demonstrations
         self._mode_trains_std = mode_trains_std
@@ -103,22 +104,21 @@ class ImitationTerm:
             yield self._own_labels(distribution, labels, kinds, positions, scale)
         if self._expert_distribution is not None and not kinds.all():
             others = np.flatnonzero(kinds == NO_LABEL)
-            expert = select_rows(self._expert_distribution, positions[others], self._policy.device)
+            expert = select_rows(self._expert_distribution, positions[others], self._device)
             divergences = kl_divergence(expert, _rows_of(distribution, others, len(batch)))
             weights = self._row_weights(th.ones_like(divergences), len(batch))
-            yield _Part(_weighted_sum(weights, divergences), [(divergences, scale * weights)])
+            yield _Part(float((weights * divergences.detach()).sum()), [(divergences, scale * weights)])
 
     def _own_labels(
         self, distribution: Any, labels: _Labels, kinds: np.ndarray, positions: np.ndarray, scale: float
     ) -> _Part:
         n_batch_rows = len(kinds)
-        if not (self._closed_form and has_closed_form(distribution)):  # that takes rows of weight 0 in its stride
+        if not self._knows(distribution):  # closed forms take rows of weight 0 in their stride
             labelled = np.flatnonzero(kinds)
             distribution = _rows_of(distribution, labelled, n_batch_rows)
             kinds, positions = kinds[labelled], positions[labelled]
-        rows = th.from_numpy(positions).to(self._policy.device)
-        weights = self._row_weights(labels.weights[rows], n_batch_rows)
-        return self._of_actions(distribution, labels.actions[rows], weights, kinds == MODE, scale)
+        actions, weights = labels.actions[positions], self._row_weights(labels.weights[positions], n_batch_rows)
+        return self._of_actions(distribution, actions, weights, kinds == MODE, scale)
 
     def _demonstration_rows(self, n_batch_rows: int, scale: float) -> Iterator[_Part]:
         demonstrations = self.demonstrations
@@ -133,24 +133,31 @@ class ImitationTerm:
         actions = demonstrations.rows.actions[chosen]
         yield self._of_actions(evaluation.distribution, actions, weights, is_mode, scale)
 
-    def _row_weights(self, weights: th.Tensor, n_batch_rows: int) -> th.Tensor:
+    def _row_weights(self, weights: Any, n_batch_rows: int) -> Any:
         return imitation_row_weights(weights, self.n_rows, n_batch_rows, self.n_labelled)
 
-    def _of_actions(
-        self, distribution: Any, actions: th.Tensor, weights: th.Tensor, is_mode: np.ndarray, scale: float
-    ) -> _Part:
+    def _knows(self, distribution: Any) -> bool:
+        return self._closed_form and has_closed_form(distribution)
+
+    def _of_actions(self, distribution: Any, actions: Any, weights: Any, is_mode: np.ndarray, scale: float) -> _Part:
         if self._mode_trains_std:
             is_mode = np.zeros_like(is_mode)
-        cotangents: Cotangents
-        if self._closed_form and has_closed_form(distribution):
-            trains_std: bool | th.Tensor = not is_mode.any()
+        if self._knows(distribution):
+            actions, weights = self._for_closed_form(actions), self._for_closed_form(weights)
+            trains_std: Any = not is_mode.any()
             if not trains_std and not is_mode.all():
-                trains_std = th.from_numpy(~is_mode).to(actions.device)
+                trains_std = self._for_closed_form(~is_mode)
             divergences, cotangents = negative_log_prob_gradients(distribution, actions, scale * weights, trains_std)
-        else:
-            divergences = -log_prob_of_labels(distribution, actions, th.from_numpy(is_mode).to(actions.device))
-            cotangents = [(divergences, scale * weights)]
-        return _Part(_weighted_sum(weights, divergences), cotangents)
+            return _Part(float((weights * divergences).sum()), cotangents)
+        actions, weights, modes = map(self._to_device, (actions, weights, is_mode))
+        divergences = -log_prob_of_labels(distribution, actions, modes)
+        return _Part(float((weights * divergences.detach()).sum()), [(divergences, scale * weights)])
+
+    def _for_closed_form(self, rows: Any) -> Any:
+        return np.asarray(rows) if self._device.type == "cpu" else self._to_device(rows)
+
+    def _to_device(self, rows: Any) -> th.Tensor:
+        return th.as_tensor(rows, device=self._device)
 
 
 class _Part(NamedTuple):
@@ -160,17 +167,23 @@ class _Part(NamedTuple):
     cotangents: Cotangents
 
 
-def _weighted_sum(weights: th.Tensor, divergences: th.Tensor) -> float:
-    return th.dot(weights, divergences.detach()).item()
-
-
 def _labels_of(policy: ActorCriticPolicy, buffer: FeedbackBufferMixin, rows: np.ndarray) -> _Labels | None:
     kinds = buffer.take_rows(buffer.label_kinds, rows)
     if not kinds.any():
         return None
     weights = np.where(kinds == NO_LABEL, np.float32(0), buffer.take_rows(buffer.label_weights, rows))
-    actions = to_policy_actions(policy, buffer.take_rows(buffer.label_actions, rows))
-    return _Labels(actions, th.as_tensor(weights, device=policy.device), kinds)
+    return _Labels(in_policy_scale(policy, buffer.take_rows(buffer.label_actions, rows)), weights, kinds)
+
+
+def in_policy_scale(policy: ActorCriticPolicy, actions: np.ndarray) -> np.ndarray:
+    """
+    :param policy: The policy
+    :param actions: Environment-scale actions, ``[n, *action_shape]``
+    :return: What the policy's distribution is over: ``[n, action_dim]`` floats, or ``[n]`` integers for Discrete spaces
+    """
+    if isinstance(policy.action_space, spaces.Box) and policy.squash_output:
+        actions = policy.scale_action(actions)
+    return _as_rows(policy, actions)
 
 
 def to_policy_actions(policy: ActorCriticPolicy, actions: np.ndarray) -> th.Tensor:
@@ -181,9 +194,7 @@ def to_policy_actions(policy: ActorCriticPolicy, actions: np.ndarray) -> th.Tens
     :param actions: ``[n, *action_shape]``
     :return: ``[n, action_dim]``, or ``[n]`` of integers for Discrete spaces
     """
-    if isinstance(policy.action_space, spaces.Box) and policy.squash_output:
-        actions = policy.scale_action(actions)
-    return raw_policy_actions(policy, actions)
+    return th.as_tensor(in_policy_scale(policy, actions), device=policy.device)
 
 
 def raw_policy_actions(policy: ActorCriticPolicy, actions: np.ndarray) -> th.Tensor:
@@ -194,9 +205,13 @@ def raw_policy_actions(policy: ActorCriticPolicy, actions: np.ndarray) -> th.Ten
     :param actions: ``[n, action_dim]`` or ``[n, *action_shape]``
     :return: ``[n, action_dim]``, or ``[n]`` of integers for Discrete spaces
     """
+    return th.as_tensor(_as_rows(policy, actions), device=policy.device)
+
+
+def _as_rows(policy: ActorCriticPolicy, actions: np.ndarray) -> np.ndarray:
     if isinstance(policy.action_space, spaces.Discrete):
-        return th.as_tensor(actions.reshape(-1), dtype=th.long, device=policy.device)
-    return th.as_tensor(actions.reshape(len(actions), -1), dtype=th.float32, device=policy.device)
+        return actions.reshape(-1).astype(np.int64, copy=False)
+    return actions.reshape(len(actions), -1).astype(np.float32, copy=False)
 
 
 def _rows_of(distribution: Any, rows: np.ndarray, n_rows: int) -> Any:

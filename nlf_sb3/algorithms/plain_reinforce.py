@@ -22,6 +22,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from torch.nn import functional
 
 from nlf_sb3.buffers import DictEpisodeBuffer, EpisodeBuffer
+from nlf_sb3.compiled_actor import CompiledActor
 from nlf_sb3.losses import policy_gradient_loss
 from nlf_sb3.numpy_actor import numpy_actor
 from nlf_sb3.policies import SoftplusGaussianPolicy
@@ -141,6 +142,12 @@ class PlainREINFORCE(OnPolicyAlgorithm):
             self.rollout_buffer_class = DictEpisodeBuffer if is_dict else EpisodeBuffer
         super()._setup_model()
         self._actor = numpy_actor(self.policy) if self.sample_with_numpy else None
+        self._compiled: CompiledActor | None = None
+        self._action_shape = (-1, *(self.action_space.shape or ()))
+        self._bounds: tuple[np.ndarray, np.ndarray] | None = None
+        if isinstance(self.action_space, spaces.Box):  # of the actions' own shape: NumPy broadcasts at a price
+            low, high = self.action_space.low, self.action_space.high
+            self._bounds = np.stack([low] * self.n_envs), np.stack([high] * self.n_envs)
 
     def set_random_seed(self, seed: int | None = None) -> None:
         """
@@ -152,7 +159,7 @@ class PlainREINFORCE(OnPolicyAlgorithm):
         self._sampling_rng = derived_generator(seed, "actions")
 
     def _excluded_save_params(self) -> list[str]:
-        own = ["_actor", "_sampling_rng", "_statistics_of_returns"]
+        own = ["_actor", "_compiled", "_action_shape", "_bounds", "_sampling_rng", "_statistics_of_returns"]
         return [*super()._excluded_save_params(), *own]
 
     def _check_arguments(self) -> None:
@@ -190,6 +197,7 @@ class PlainREINFORCE(OnPolicyAlgorithm):
         assert isinstance(rollout_buffer, EpisodeBuffer)
         self.policy.set_training_mode(False)
         self._actor = numpy_actor(self.policy) if self.sample_with_numpy else None
+        self._compiled = CompiledActor(self._actor, self._sampling_rng) if self._actor and env.num_envs == 1 else None
         rollout_buffer.reset()
         callback.on_rollout_start()
         while rollout_buffer.n_episodes < self.n_episodes:
@@ -218,15 +226,15 @@ class PlainREINFORCE(OnPolicyAlgorithm):
     def _sample_actions(self, observations: Any) -> tuple[np.ndarray, th.Tensor | None, th.Tensor | None]:
         """Actions, values and log-probabilities; with NumPy sampling the latter two are left for the rollout's end."""
         if self._actor is not None:
-            actions = self._actor.act(observations, self._sampling_rng)
-            return actions.reshape(-1, *(self.action_space.shape or ())), None, None
+            compiled = self._compiled
+            actions = self._actor.act(observations, self._sampling_rng) if compiled is None else compiled.act(observations)
+            return actions.reshape(self._action_shape), None, None
         with th.no_grad():
             tensors = self.policy(obs_as_tensor(observations, self.device))
         return tensors[0].cpu().numpy(), tensors[1], tensors[2]
 
     def _to_environment_scale(self, actions: np.ndarray) -> np.ndarray:
-        space = self.action_space
-        return np.minimum(np.maximum(actions, space.low), space.high) if isinstance(space, spaces.Box) else actions
+        return actions if self._bounds is None else np.minimum(np.maximum(actions, self._bounds[0]), self._bounds[1])
 
     def _bootstrap_truncated(self, rewards: np.ndarray, dones: np.ndarray, infos: list[dict[str, Any]]) -> None:
         """Add the discounted value of the state at a time limit to the last reward, as SB3 does."""

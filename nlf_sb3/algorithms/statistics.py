@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -100,5 +101,6 @@ def expert_agreement(taken: np.ndarray, expert: np.ndarray, space: spaces.Space)
     """
     taken, expert = taken.reshape(len(taken), -1), expert.reshape(len(expert), -1)
     if isinstance(space, spaces.Box):
-        return -float(np.sqrt(np.mean((taken.astype(np.float64) - expert) ** 2)))
+        difference = (taken.astype(np.float64) - expert).reshape(-1)
+        return -math.sqrt(difference.dot(difference) / difference.size)
     return float(np.mean(np.all(taken == expert, axis=1)))

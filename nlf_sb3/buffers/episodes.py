@@ -57,6 +57,7 @@ class EpisodeBuffer(FeedbackBufferMixin, _RowsWithoutValues):
             self.last_batch = self.left_out = None
         self._first_rows = self._starts.copy()
         self._ended: list[tuple[int, int, int]] = []
+        self._row_indices: np.ndarray | None = None
         self.full = False
 
     def add(self, obs: Any, action: np.ndarray, reward: Any, episode_start: np.ndarray, *args: Any, **kwargs: Any) -> None:
@@ -75,6 +76,7 @@ class EpisodeBuffer(FeedbackBufferMixin, _RowsWithoutValues):
         """
         self._ended.append((env, int(self._starts[env]), self.pos))
         self._starts[env] = self.pos
+        self._row_indices = None
 
     @property
     def n_episodes(self) -> int:
@@ -108,7 +110,7 @@ class EpisodeBuffer(FeedbackBufferMixin, _RowsWithoutValues):
         assert self.full, "Collect episodes and call compute_episode_returns() before get()"
         episodes = self.episodes
         if batch_size is None or batch_size >= len(episodes):
-            yield self._get_samples(np.concatenate(episodes))
+            yield self._get_samples(self.row_indices())
             return
         order = np.random.permutation(len(episodes))
         for start in range(0, len(order), batch_size):
@@ -119,8 +121,10 @@ class EpisodeBuffer(FeedbackBufferMixin, _RowsWithoutValues):
         return int(self._first_rows[env])
 
     def row_indices(self) -> np.ndarray:
-        """Flat indices of the rows of all complete episodes, ``[N]``."""
-        return np.concatenate(self.episodes)
+        """Flat indices of the rows of all complete episodes, ``[N]``; not to be written to."""
+        if self._row_indices is None:
+            self._row_indices = np.concatenate(self.episodes)
+        return self._row_indices
 
     def _get_samples(self, batch_inds: np.ndarray, env: Any = None) -> Any:
         self.last_batch = Minibatch(batch_inds)
@@ -151,6 +155,7 @@ class EpisodeBuffer(FeedbackBufferMixin, _RowsWithoutValues):
         self._map_rows(lambda rows: np.concatenate([rows, np.zeros_like(rows)]))
         self.expert_log_probs[self.buffer_size :] = np.nan
         self.buffer_size *= 2
+        self._row_indices = None
 
     def _map_rows(self, function: Any) -> None:
         """Apply a function to every array of rows, whoever added it to this buffer."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from nlf_sb3.buffers.minibatches import MinibatchMixin
@@ -35,12 +33,12 @@ class ExecutedActionsMixin(MinibatchMixin):
         self.executed[self.pos, env] = True
         self.expert_log_probs[self.pos, env] = np.nan if log_prob is None else log_prob
 
-    def add(
-        self, obs: Any, action: np.ndarray, reward: np.ndarray, episode_start: np.ndarray, *args: Any, **kwargs: Any
-    ) -> None:
-        if self._executed_now:
-            action = np.array(action).reshape((self.n_envs, self.action_dim))
-            for env, executed in self._executed_now.items():
-                action[env] = executed
-            self._executed_now = {}
-        super().add(obs, action, reward, episode_start, *args, **kwargs)
+    def _as_executed(self, action: np.ndarray) -> np.ndarray:
+        """What was executed in this step, where the agent proposed ``action``, ``[n_envs, action_dim]``."""
+        if not self._executed_now:
+            return action
+        action = np.array(action).reshape((self.n_envs, self.action_dim))
+        for env, executed in self._executed_now.items():
+            action[env] = executed
+        self._executed_now = {}
+        return action
