@@ -50,7 +50,8 @@ class CompiledActor:
                 activation(after, after)
         outputs = self._outputs
         if self._family == "gaussian":
-            return (outputs + self._next_noise(len(outputs), self._normal))[None]
+            drawn: np.ndarray = outputs + self._next_noise(len(outputs), self._normal)
+            return drawn[None]
         if self._family == "categorical":
             chosen = (outputs + self._next_noise(len(outputs), self._gumbel)).argmax()
             return np.array([chosen])
@@ -66,7 +67,9 @@ class CompiledActor:
         return noise
 
     def _normal(self, size: int) -> np.ndarray:
-        return self._std * self._rng.standard_normal((self._block_size, size), dtype=np.float32)
+        noise = self._rng.standard_normal((self._block_size, size), dtype=np.float32)
+        noise *= self._std
+        return noise
 
     def _gumbel(self, size: int) -> np.ndarray:
         return self._rng.gumbel(size=(self._block_size, size))

@@ -1,4 +1,4 @@
-"""Stable-Baselines3's DummyVecEnv without copies of what can't change: deep copies are most of its cost for small environments."""
+"""DummyVecEnv without copies of what can't change: deep copies are most of its own cost."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class LeanVecEnv(DummyVecEnv):
 
     def step_wait(self) -> VecEnvStepReturn:
         infos = []
-        observations = self.buf_obs.get(None)  # there for every space but dicts and tuples
+        observations = self.buf_obs.get(None)  # type: ignore[call-overload]  # there for every space but dicts and tuples
         for index, env in enumerate(self.envs):
             obs, self.buf_rews[index], terminated, truncated, info = env.step(self.actions[index])
             info["TimeLimit.truncated"] = truncated and not terminated

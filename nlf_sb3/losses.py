@@ -63,7 +63,8 @@ def minibatch_imitation_loss(
     :return: scalar
     """
     _check_rank_one(divergences=divergences, weights=weights)
-    return (imitation_row_weights(weights, n_rows, n_batch_rows, n_labelled) * divergences).sum()
+    row_weights: th.Tensor = imitation_row_weights(weights, n_rows, n_batch_rows, n_labelled)
+    return (row_weights * divergences).sum()
 
 
 def imitation_row_weights(weights: Any, n_rows: int, n_batch_rows: int, n_labelled: int) -> Any:

@@ -371,3 +371,23 @@ def test_incomplete_episodes_cannot_be_drawn():
     machine.step([True], [None])
     with pytest.raises(AssertionError, match="compute_episode_returns"):
         next(machine.buffer.get())
+
+
+def test_rows_without_values_are_rows_with_zeros_instead():
+    def filled(values):
+        buffer = EpisodeBuffer(4, spaces.Box(-1, 1, (3,)), spaces.Box(-1, 1, (2,)), device="cpu", n_envs=2)
+        rng = np.random.default_rng(0)
+        for _ in range(2):  # the second round writes over the first
+            for step in range(7):
+                rows = rng.normal(size=(2, 3)), rng.normal(size=(2, 2)), rng.normal(size=2), np.full(2, float(step == 0))
+                buffer.add(*rows, values, values)
+            buffer.end_episode(0)
+            buffer.end_episode(1)
+            buffer.compute_episode_returns()
+            batch = next(buffer.get())
+            buffer.values[:] = buffer.log_probs[:] = 5.0  # what an algorithm fills in later
+            buffer.reset()
+        return batch
+
+    for first, second in zip(filled(None), filled(th.zeros(2)), strict=True):
+        assert th.equal(first, second)

@@ -73,7 +73,7 @@ class ImitationTerm:
         self._position = np.empty(buffer.buffer_size * buffer.n_envs, dtype=np.int64)
         self._position[rows] = np.arange(self.n_rows)
         self._labels = _labels_of(policy, buffer, rows)
-        n_own = 0 if self._labels is None else np.count_nonzero(self._labels.kinds)
+        n_own = 0 if self._labels is None else int(np.count_nonzero(self._labels.kinds))
         self.n_labelled = self.n_rows if expert_distribution is not None else n_own
         if demonstrations is not None:
             self.n_labelled += len(demonstrations)
@@ -109,9 +109,7 @@ class ImitationTerm:
             weights = self._row_weights(th.ones_like(divergences), len(batch))
             yield _Part(float((weights * divergences.detach()).sum()), [(divergences, scale * weights)])
 
-    def _own_labels(
-        self, distribution: Any, labels: _Labels, kinds: np.ndarray, positions: np.ndarray, scale: float
-    ) -> _Part:
+    def _own_labels(self, distribution: Any, labels: _Labels, kinds: np.ndarray, positions: np.ndarray, scale: float) -> _Part:
         n_batch_rows = len(kinds)
         if not self._knows(distribution):  # closed forms take rows of weight 0 in their stride
             labelled = np.flatnonzero(kinds)

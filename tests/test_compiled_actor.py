@@ -1,0 +1,114 @@
+"""The compiled actor: the same distribution as the NumPy actor that it copies, for one observation at a time."""
+
+import numpy as np
+import pytest
+import torch as th
+from helpers import ToyEnv
+from stable_baselines3.common.callbacks import BaseCallback
+from test_numpy_actor import FAMILIES, NETS, SHAPES, make_policy, parameters_of
+
+from nlf_sb3 import REINFORCE
+from nlf_sb3.compiled_actor import CompiledActor
+from nlf_sb3.numpy_actor import numpy_actor
+
+N = 20_000
+
+
+def compiled(policy, seed=0):
+    return CompiledActor(numpy_actor(policy), np.random.default_rng(seed))
+
+
+def without_noise(policy, family):
+    """The same policy, whose samples are as good as its mode."""
+    with th.no_grad():
+        if family == "gaussian":
+            policy.log_std.fill_(-30.0)
+        elif family == "softplus":
+            policy.action_net.weight[2:] = 0.0
+            policy.action_net.bias[2:] = -60.0
+        else:
+            policy.action_net.weight *= 1e4
+            policy.action_net.bias *= 1e4
+    return policy
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("net", NETS)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_without_noise_it_acts_as_the_torch_policy_s_mode(family, net, shape):
+    space = SHAPES[shape]
+    policy = without_noise(make_policy(family, space, **NETS[net]), family)
+    actor = compiled(policy)
+    for observation in np.random.default_rng(0).uniform(-3, 9, (7, *space.shape)).astype(space.dtype):
+        expected, _ = policy.predict(observation[None], deterministic=True)
+        with th.no_grad():
+            mode = policy.get_distribution(policy.obs_to_tensor(observation[None])[0]).mode().numpy()
+        action = actor.act(observation[None])
+        assert action.shape == expected.shape
+        assert action == pytest.approx(mode, abs=2e-5)
+
+
+@pytest.mark.parametrize("family", ["gaussian", "softplus"])
+def test_sampled_means_and_deviations_are_the_distribution_s(family):
+    policy = make_policy(family)
+    observation = np.array([[0.3, -1.0, 2.0]], np.float32)
+    actor = compiled(policy)
+    drawn = np.concatenate([actor.act(observation) for _ in range(N)]).astype(np.float64)
+    mean, std = np.split(parameters_of(policy, observation)[0].astype(np.float64), 2)
+    assert (np.abs(drawn.mean(axis=0) - mean) < 4 * std / np.sqrt(N)).all()
+    assert (np.abs(drawn.std(axis=0) - std) < 4 * std / np.sqrt(2 * N)).all()
+    assert abs(np.corrcoef(drawn.T)[0, 1]) < 4 / np.sqrt(N)
+    assert abs(np.corrcoef(drawn[1:, 0], drawn[:-1, 0])[0, 1]) < 4 / np.sqrt(N)  # noise in blocks, still independent
+
+
+def test_sampled_frequencies_are_the_distribution_s():
+    policy = make_policy("categorical")
+    observation = np.array([[0.3, -1.0, 2.0]], np.float32)
+    actor = compiled(policy)
+    drawn = np.concatenate([actor.act(observation) for _ in range(N)])
+    probabilities = parameters_of(policy, observation)[0].astype(np.float64)
+    frequencies = np.bincount(drawn, minlength=4) / N
+    assert (np.abs(frequencies - probabilities) < 4 * np.sqrt(probabilities * (1 - probabilities) / N)).all()
+    assert probabilities.max() - probabilities.min() > 0.05
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_an_action_once_given_does_not_change_with_the_next(family):
+    actor = compiled(make_policy(family))
+    actions = [actor.act(np.full((1, 3), step, np.float32)) for step in range(400)]
+    again = compiled(make_policy(family))
+    assert all(np.array_equal(action, again.act(np.full((1, 3), step, np.float32))) for step, action in enumerate(actions))
+
+
+class _ModesBeforeEachStep(BaseCallback):
+    """What the compiled actor of a rollout is a copy of, beside the policy that acts in it."""
+
+    def __init__(self):
+        super().__init__()
+        self.differences = []
+
+    def _on_step(self):
+        model, observation = self.model, self.locals["new_obs"]
+        actor = model._compiled
+        actor.act(observation)
+        with th.no_grad():
+            logits = model.policy.get_distribution(model.policy.obs_to_tensor(observation)[0]).distribution.logits.numpy()[0]
+        shifted = actor._outputs - actor._outputs.max()
+        self.differences.append(np.abs(logits - (shifted - np.log(np.exp(shifted).sum()))).max())
+        return True
+
+
+def test_reinforce_copies_its_policy_anew_after_every_update():
+    model = REINFORCE("MlpPolicy", ToyEnv("discrete"), seed=0, n_episodes=2, learning_rate=0.1, device="cpu")
+    callback = _ModesBeforeEachStep()
+    model.learn(100, callback=callback)
+    assert model._n_updates > 5
+    assert max(callback.differences) < 1e-5
+
+
+def test_several_environments_are_asked_in_one_batch():
+    from stable_baselines3.common.env_util import make_vec_env
+
+    model = REINFORCE("MlpPolicy", make_vec_env(lambda: ToyEnv(), 2), seed=0, n_episodes=2, device="cpu").learn(20)
+    assert model._actor is not None
+    assert model._compiled is None
