@@ -95,7 +95,7 @@ class NumpyActor:
         return noise
 
     def _standard_normal(self, rng: np.random.Generator, size: int) -> np.ndarray:
-        """Noise that the caller may overwrite, ``[size]``; in blocks, since a generator's call costs as much as many numbers."""
+        """Noise that the caller may overwrite, ``[size]``; in blocks: a generator's call costs as much as many numbers."""
         if rng is not self._rng:
             self._rng, self._block, self._n_used = rng, _NOTHING, 0
         stop = self._n_used + size
