@@ -102,6 +102,47 @@ class TrainCommand(Train):
         train(self, Console())
 
 
+@dataclass
+class Bench:
+    """
+    Time this library beside plain Stable-Baselines3, in the same run on this machine.
+
+    Prints a table and writes bench.json with every single measurement. What is compared alternates in one process, and
+    ratios are taken pair by pair. About 15 minutes on an idle processor; let nothing else run beside it. Interrupt it
+    whenever you like: the parts that were finished are in the file.
+    """
+
+    parts: tuple[Literal["reinforce", "joint", "expert", "wrapper", "injection", "import", "scaling"], ...] = (
+        "reinforce",
+        "joint",
+        "expert",
+        "wrapper",
+        "injection",
+        "import",
+        "scaling",
+    )
+    """reinforce: training beside a bare loop over the environment. joint: A2C and PPO with an expert beside
+    Stable-Baselines3's. expert: a query. wrapper: FeedbackWrapper's own cost. injection: the paper's protocol, time and
+    memory, beside the same in plain PyTorch. import: beside stable_baselines3's. scaling: environments and network widths."""
+    repeats: int = 5
+    """Of each measurement, each with a seed of its own; what is slow has three at most. Five and more give a 95% bootstrap
+    interval of the median, fewer the lowest and the highest."""
+    scale: float = 1.0
+    """Factor on every number of steps, for a quick look. Below 1, PPO's rollouts are shorter too."""
+    out: Path = Path("results/bench")
+    """Folder for bench.json, which must not be there yet."""
+
+    needs: ClassVar[tuple[str, ...]] = _FOR_EXPERIMENTS
+
+    def run(self) -> None:
+        """Run it."""
+        from rich.console import Console
+
+        from nlf_sb3.experiments.bench.bench import bench
+
+        bench(self.out, chosen=self.parts, repeats=self.repeats, scale=self.scale, console=Console())
+
+
 def main() -> None:
     """Entry point of ``nlf-sb3``."""
     try:
@@ -109,7 +150,8 @@ def main() -> None:
         command = tyro.cli(
             Annotated[Reproduce, tyro.conf.subcommand("reproduce")]
             | Annotated[TrainExpert, tyro.conf.subcommand("train-expert")]
-            | Annotated[TrainCommand, tyro.conf.subcommand("train"), tyro.conf.UseAppendAction],
+            | Annotated[TrainCommand, tyro.conf.subcommand("train"), tyro.conf.UseAppendAction]
+            | Annotated[Bench, tyro.conf.subcommand("bench")],
             prog="nlf-sb3",
             description="Train Stable-Baselines3 agents from a person's score, words and demonstrations.",
             config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),

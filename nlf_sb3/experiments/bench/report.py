@@ -1,0 +1,98 @@
+"""The bench's table and its file."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import torch as th
+from rich.table import Table
+
+from nlf_sb3.experiments.bench.records import Measurement
+from nlf_sb3.experiments.bench.timing import BOOTSTRAP_FROM
+from nlf_sb3.experiments.runs import versions
+
+
+def circumstances() -> dict[str, Any]:
+    """What timings depend on: versions, machine, threads, and what else was going on."""
+    return {
+        "versions": versions(),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "processor": _processor(),
+        "processors": os.cpu_count(),
+        "load_average": list(os.getloadavg()) if hasattr(os, "getloadavg") else None,
+        "torch_threads": th.get_num_threads(),
+    }
+
+
+def _processor() -> str:
+    """The processor's model; Linux has it in a file, and ``platform`` doesn't look there."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()
+
+
+def write_json(path: Path, measurements: Sequence[Measurement], about: dict[str, Any]) -> None:
+    """
+    Write everything; the file is whole at any time.
+
+    :param path: The file
+    :param measurements: So far
+    :param about: What else belongs in the file
+    """
+    content = {**about, "measurements": [measurement.as_dict() for measurement in measurements]}
+    unfinished = path.with_suffix(".part")
+    unfinished.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n")
+    os.replace(unfinished, path)
+
+
+def table_of(measurements: Sequence[Measurement], repeats: int, scale: float) -> Table:
+    """
+    :param measurements: Part by part
+    :param repeats: As asked for
+    :param scale: As asked for
+    :return: A line for each
+    """
+    caption = f"Medians of {repeats} repeat{'s' if repeats > 1 else ''}. \\[low, high]: "
+    if any(measurement.interval.kind == "bootstrap" for measurement in measurements):
+        caption += f"95% bootstrap interval of the median; with *, of fewer than {BOOTSTRAP_FROM} repeats, min and max."
+    else:
+        caption += f"min and max, which of fewer than {BOOTSTRAP_FROM} repeats is all there is to say (*)."
+    if scale != 1:
+        caption += f" Numbers of steps and episodes are {scale:g} of the default's, which the names speak of."
+    table = Table(title="nlf-sb3 bench", caption=caption, caption_justify="left")
+    for name in ("part", "what", "unit"):
+        table.add_column(name, no_wrap=name == "part")
+    for name in ("median", "\\[low, high]", "reach"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for part, own in groupby(measurements, key=lambda measurement: measurement.part):
+        for row, measurement in enumerate(own):
+            interval = measurement.interval
+            mark = "*" if interval.kind == "range" else ""
+            table.add_row(
+                "" if row else part,
+                measurement.name,
+                measurement.unit,
+                _number(measurement.median),
+                f"\\[{_number(interval.low)}, {_number(interval.high)}]{mark}",
+                _reach(measurement),
+            )
+        table.add_section()
+    return table
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def _reach(measurement: Measurement) -> str:
+    if measurement.reach is None:
+        return ""
+    return f"{measurement.reach} {'[green]yes[/]' if measurement.is_reached else '[red]no[/]'}"
