@@ -23,6 +23,7 @@ class CompiledActor:
     _block_size = 256
 
     def __init__(self, actor: NumpyActor, rng: np.random.Generator) -> None:
+        self._actor = actor
         self._rng = rng
         self._family = actor.family
         self._mean_and_std = actor.mean_and_std
@@ -38,9 +39,13 @@ class CompiledActor:
         self._noise = np.empty((0, 1), np.float32)
         self._n_used = 0
 
-    def act(self, observations: np.ndarray) -> np.ndarray:
+    def __reduce__(self) -> tuple[type, tuple[NumpyActor, np.random.Generator]]:
+        return type(self), (self._actor, self._rng)  # its arrays are views of one another, which copies would not be
+
+    def act(self, observations: np.ndarray, deterministic: bool = False) -> np.ndarray:
         """
         :param observations: One, in the policy's scale, ``[1, *obs_shape]``
+        :param deterministic: Return the mode
         :return: The action as the policy proposes it: ``[1]`` integers, or ``[1, action_dim]`` floats, not clipped
         """
         self._input[:] = observations.ravel()
@@ -50,14 +55,17 @@ class CompiledActor:
                 activation(after, after)
         outputs = self._outputs
         if self._family == "gaussian":
-            drawn: np.ndarray = outputs + self._next_noise(len(outputs), self._normal)
+            drawn: np.ndarray = outputs.copy() if deterministic else outputs + self._next_noise(len(outputs), self._normal)
             return drawn[None]
         if self._family == "categorical":
-            chosen = (outputs + self._next_noise(len(outputs), self._gumbel)).argmax()
-            return np.array([chosen])
+            noisy = outputs if deterministic else outputs + self._next_noise(len(outputs), self._gumbel)
+            return np.array([noisy.argmax()])
         mean, std = self._mean_and_std(outputs[None])
-        noisy: np.ndarray = mean + std * self._next_noise(mean.shape[1], self._normal)
-        return noisy
+        if deterministic:
+            return mean.copy()
+        drawn = std * self._next_noise(mean.shape[1], self._normal)
+        drawn += mean
+        return drawn
 
     def _next_noise(self, size: int, draw: Callable[[int], np.ndarray]) -> np.ndarray:
         if self._n_used == len(self._noise):

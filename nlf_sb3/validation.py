@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -82,7 +81,7 @@ def _fits_box(actions: Any, space: spaces.Space, n_rows: int) -> bool:
         return False
     if n_rows == 1 and actions.size <= _FEW:
         bounds = zip(actions.ravel().tolist(), space.low.ravel().tolist(), space.high.ravel().tolist(), strict=True)
-        return all([low <= value <= high and math.isfinite(value) for value, low, high in bounds])
+        return all([low <= value <= high and value - value == 0.0 for value, low, high in bounds])  # infinity isn't finite
     return bool(((actions >= space.low) & (actions <= space.high) & np.isfinite(actions)).all())
 
 

@@ -1,5 +1,8 @@
 """The compiled actor: the same distribution as the NumPy actor that it copies, for one observation at a time."""
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 import torch as th
@@ -10,6 +13,7 @@ from test_numpy_actor import FAMILIES, NETS, SHAPES, make_policy, parameters_of
 from nlf_sb3 import REINFORCE
 from nlf_sb3.compiled_actor import CompiledActor
 from nlf_sb3.numpy_actor import numpy_actor
+from nlf_sb3.teachers import PolicyExpert
 
 N = 20_000
 
@@ -43,9 +47,9 @@ def test_without_noise_it_acts_as_the_torch_policy_s_mode(family, net, shape):
         expected, _ = policy.predict(observation[None], deterministic=True)
         with th.no_grad():
             mode = policy.get_distribution(policy.obs_to_tensor(observation[None])[0]).mode().numpy()
-        action = actor.act(observation[None])
-        assert action.shape == expected.shape
-        assert action == pytest.approx(mode, abs=2e-5)
+        for action in (actor.act(observation[None]), actor.act(observation[None], deterministic=True)):
+            assert action.shape == expected.shape
+            assert action == pytest.approx(mode, abs=2e-5)
 
 
 @pytest.mark.parametrize("family", ["gaussian", "softplus"])
@@ -78,6 +82,33 @@ def test_an_action_once_given_does_not_change_with_the_next(family):
     actions = [actor.act(np.full((1, 3), step, np.float32)) for step in range(400)]
     again = compiled(make_policy(family))
     assert all(np.array_equal(action, again.act(np.full((1, 3), step, np.float32))) for step, action in enumerate(actions))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_copies_are_actors_of_their_own(family):
+    actor = compiled(make_policy(family))
+    copies = [copy.deepcopy(actor), pickle.loads(pickle.dumps(actor))]
+    expected = [actor.act(np.full((1, 3), step, np.float32)) for step in range(5)]
+    for other in copies:
+        assert all(np.array_equal(other.act(np.full((1, 3), step, np.float32)), expected[step]) for step in range(5))
+
+
+@pytest.mark.parametrize("deterministic", [False, True])
+def test_a_loaded_expert_answers_one_row_as_it_answers_many(deterministic, tmp_path):
+    model = REINFORCE("SoftplusGaussianPolicy", ToyEnv(), seed=0, n_episodes=2, device="cpu").learn(20)
+    model.save(tmp_path / "expert.zip")
+    single, batched = (PolicyExpert.load(tmp_path / "expert.zip", deterministic=deterministic) for _ in range(2))
+    observation = np.array([[0.3, -1.0, 2.0]], np.float32)
+    rows = np.concatenate([single.act(observation) for _ in range(3000)])
+    batch = batched.act(np.repeat(observation, 3000, axis=0))
+    assert rows.shape == batch.shape
+    spread = batch.std(axis=0) / np.sqrt(3000)
+    assert (np.abs(rows.mean(axis=0) - batch.mean(axis=0)) < 6 * spread + 1e-5).all()
+    assert rows.std(axis=0) == pytest.approx(batch.std(axis=0), rel=0.08, abs=1e-5)
+    single.seed(4)
+    first = single.act(observation)
+    single.seed(4)
+    assert np.array_equal(single.act(observation), first)
 
 
 class _ModesBeforeEachStep(BaseCallback):

@@ -21,6 +21,7 @@ from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.save_util import load_from_zip_file
 from stable_baselines3.common.vec_env import VecNormalize
 
+from nlf_sb3.compiled_actor import CompiledActor
 from nlf_sb3.errors import FeedbackError
 from nlf_sb3.numpy_actor import numpy_actor
 from nlf_sb3.seeding import derived_generator
@@ -68,6 +69,7 @@ class PolicyExpert(Expert):
         self.deterministic = deterministic
         self.label = "mode" if deterministic or not _samples(policy) else "sample"
         self._actor = numpy_actor(policy) if use_numpy else None
+        self._compiled: CompiledActor | None = None
         self.seed(seed)
 
     @classmethod
@@ -88,7 +90,8 @@ class PolicyExpert(Expert):
         :param vec_normalize: Statistics, or the file that ``VecNormalize.save`` wrote
         :param seed: Seed of the generator that draws its samples
         :param custom_objects: As in SB3's ``load``
-        :return: The expert, on the CPU
+        :return: The expert, on the CPU. It answers single observations from a copy of the weights: should you train its
+            ``policy`` after all, make a ``PolicyExpert`` of that.
         """
         if isinstance(path, (str, pathlib.Path)) and not any(map(os.path.exists, (path, f"{path}.zip"))):
             mend = f"Save a model there with model.save (the pendulum's expert: nlf-sb3 train-expert --out {path})."
@@ -99,7 +102,9 @@ class PolicyExpert(Expert):
         if isinstance(vec_normalize, (str, pathlib.Path)):
             with open(vec_normalize, "rb") as file:
                 statistics = pickle.load(file)
-        return cls(policy, deterministic=deterministic, vec_normalize=statistics, seed=seed)
+        expert = cls(policy, deterministic=deterministic, vec_normalize=statistics, seed=seed)
+        expert._compile()  # nobody trains this policy
+        return expert
 
     def seed(self, seed: int | None) -> None:
         generator = th.Generator()
@@ -109,6 +114,11 @@ class PolicyExpert(Expert):
             generator.manual_seed(seed)
         self._rng_state = generator.get_state()
         self._rng = derived_generator(seed, "policy expert")
+        if self._compiled is not None:
+            self._compile()
+
+    def _compile(self) -> None:
+        self._compiled = None if self._actor is None else CompiledActor(self._actor, self._rng)
 
     def act(self, observations: Observations) -> np.ndarray:
         return self._act(observations)
@@ -121,7 +131,11 @@ class PolicyExpert(Expert):
     def _act(self, observations: Observations, **masks: np.ndarray) -> np.ndarray:
         space = self.policy.action_space
         if self._actor is not None and not masks:
-            actions = self._actor.act(self._policy_scale(observations), self._rng, self.deterministic)  # type: ignore[arg-type]
+            inputs: Any = self._policy_scale(observations)
+            if self._compiled is not None and len(inputs) == 1:
+                actions = self._compiled.act(inputs, self.deterministic)
+            else:
+                actions = self._actor.act(inputs, self._rng, self.deterministic)
             if isinstance(space, spaces.Box):
                 actions = np.minimum(np.maximum(actions.reshape(-1, *space.shape), space.low), space.high)
             return actions
