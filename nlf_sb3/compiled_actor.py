@@ -62,7 +62,8 @@ class CompiledActor:
             return np.array([noisy.argmax()])
         mean, std = self._mean_and_std(outputs[None])
         if deterministic:
-            return mean.copy()
+            drawn = mean.copy()
+            return drawn
         drawn = std * self._next_noise(mean.shape[1], self._normal)
         drawn += mean
         return drawn
