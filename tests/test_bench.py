@@ -22,8 +22,8 @@ from nlf_sb3.experiments import cli
 from nlf_sb3.experiments.bench import injection, joint, parts, processes, reinforce, scaling
 from nlf_sb3.experiments.bench.bench import PARTS, bench
 from nlf_sb3.experiments.bench.direct_injection import DirectInjection, Played, policy_loss
-from nlf_sb3.experiments.bench.records import Figure, Measurement, Reach, Trial
-from nlf_sb3.experiments.bench.timing import Interval, interval_of_median, one_thread
+from nlf_sb3.experiments.bench.records import Figure, Reach, Trial, ratio_of_times
+from nlf_sb3.experiments.bench.timing import Elapsed, Interval, interval_of_median, one_thread
 from nlf_sb3.experiments.protocols import ENV_ID
 
 QUIET = Console(file=open(os.devnull, "w"), force_terminal=False)  # noqa: SIM115 - lives as long as the tests
@@ -55,6 +55,7 @@ def whole(tmp_path_factory):
 def test_the_file_says_what_was_measured_and_where(whole):
     content, _ = whole
     assert (content["repeats"], content["scale"], content["torch_threads"]) == (1, 0.001, 1)
+    assert set(content["blas_threads"]) == {1}
     assert content["versions"]["stable-baselines3"] == version("stable-baselines3")
     assert content["platform"]
     assert content["python"] == sys.version.split()[0]
@@ -64,6 +65,8 @@ def test_the_file_says_what_was_measured_and_where(whole):
         assert one["low"] == one["median"] == one["high"] == one["values"][0]
         assert one["interval"] == "range"
         assert (one["is_reached"] is None) == (one["reach"] is None)
+        assert (one["cpu_values"] is None) == (one["unit"] in ("us/row", "us/step", "MB", "steps/s"))
+        assert one["cpu_median"] == (one["cpu_values"] and one["cpu_values"][0])
 
 
 @pytest.mark.parametrize(
@@ -90,19 +93,22 @@ def test_values_follow_from_what_was_measured(whole):
     value, numbers = own["reinforce", "REINFORCE, expert="]
     assert value == numbers["bare_seconds"] / numbers["training_seconds"]
     assert 0 < numbers["bare_cpu_seconds"] < numbers["training_cpu_seconds"]
+    (cpu_value,) = content["measurements"][0]["cpu_values"]
+    assert cpu_value == numbers["bare_cpu_seconds"] / numbers["training_cpu_seconds"]
     assert numbers["episodes"] == 16  # one update of the class's on 16 episodes, the least there can be
     value, numbers = own["joint", "PPO, expert=, 8 envs, learning rate 0"]
     assert value == numbers["joint_seconds"] / numbers["sb3_seconds"]
     assert numbers["steps"] == 64
     assert numbers["joint_episodes"] == numbers["sb3_episodes"] > 0
     value, numbers = own["wrapper", "FeedbackWrapper, env and teacher excluded"]
-    assert value == numbers["wrapped"] - numbers["env"] - numbers["teacher"]
+    assert value == numbers["own"] < numbers["wrapped"]
     value, numbers = own["injection", "20 episodes"]
     assert value == numbers["direct_seconds"] / numbers["ours_compared_seconds"]
     assert numbers["direct_episodes"] == numbers["ours_episodes"] == 1
     assert 100 < own["injection", "100 episodes, peak memory"][0] < 1000
     value, numbers = own["import", "import nlf_sb3"]
     assert numbers["nlf_sb3_process_seconds"] > numbers["nlf_sb3_import_seconds"] > 0
+    assert numbers["nlf_sb3_process_cpu_seconds"] > numbers["nlf_sb3_import_cpu_seconds"] > 0
     assert own["expert", "PolicyExpert.act, 1,024 rows"][0] < own["expert", "PolicyExpert.act, 1 row"][0]
 
 
@@ -110,9 +116,12 @@ def test_the_table_shows_it(whole):
     content, printed = whole
     for one in content["measurements"]:
         assert one["name"].split(",")[0] in printed
-    assert f"{'>= 0.5'} {'yes' if content['measurements'][0]['is_reached'] else 'no'}" in printed
-    assert "[low, high]: min and max, which of fewer than 5 repeats is all there is" in printed
-    assert "0.001 of the default's" in printed
+    shown = f"{content['measurements'][0]['median']:.3g}"
+    assert f">= 0.5 {'yes' if content['measurements'][0]['is_reached'] else 'no'}" in printed
+    assert "nlf-sb3 bench, 1 repeat" in printed
+    assert "[low, high]: 95% bootstrap interval; *: min and max, of fewer than 5 repeats." in printed
+    assert "Scale 0.001" in printed
+    assert f"[{shown}, {shown}]*" in printed
 
 
 def test_help_teaches_and_knows_every_part(monkeypatch, capsys):
@@ -205,13 +214,18 @@ def test_more_repeats_have_a_bootstrap_interval():
 
 
 def test_a_median_of_ratios_is_taken_pair_by_pair():
-    figure = Figure("time", "ratio", lambda numbers: numbers["ours"] / numbers["theirs"], Reach("<=", 1.1))
-    measured = ({"ours": 1.0, "theirs": 1.0}, {"ours": 30.0, "theirs": 10.0}, {"ours": 100.0, "theirs": 200.0})
-    measurement = Measurement("part", "time", "ratio", figure.reach, tuple(map(figure.of, measured)), measured)
+    figure = ratio_of_times("time", "x theirs", "ours", "theirs", Reach("<=", 1.1))
+    pairs = [(1.0, 1.0), (30.0, 10.0), (100.0, 200.0)]
+    measured = [Elapsed(ours, ours).named("ours") | Elapsed(theirs, 2 * theirs).named("theirs") for ours, theirs in pairs]
+    measurement = figure.measurement("part", measured)
     assert measurement.values == (1.0, 3.0, 0.5)
     assert measurement.median == 1.0  # the ratio of the medians is 3
     assert measurement.is_reached is True
-    assert Measurement("part", "time", "ratio", None, (1.0,), measured[:1]).is_reached is None
+    assert measurement.cpu_values == (0.5, 1.5, 0.25)
+    assert measurement.cpu_median == 0.5
+    without = Figure("time", "s", lambda numbers: numbers["ours_seconds"]).measurement("part", measured)
+    assert without.values == (1.0, 30.0, 100.0)
+    assert without.is_reached is without.cpu_values is without.cpu_median is None
 
 
 def test_a_bound_that_is_met_is_reached_unless_it_is_strict():

@@ -107,9 +107,9 @@ class Bench:
     """
     Time this library beside plain Stable-Baselines3, in the same run on this machine.
 
-    Prints a table and writes bench.json with every single measurement. What is compared alternates in one process, and
-    ratios are taken pair by pair. About 15 minutes on an idle processor; let nothing else run beside it. Interrupt it
-    whenever you like: the parts that were finished are in the file.
+    Prints a table and writes bench.json with every single measurement. What is compared alternates in one process, on one
+    thread, and ratios are taken pair by pair. About 15 minutes on an idle machine; let nothing else run beside it.
+    Interrupt it whenever you like: the parts that were finished are in the file.
     """
 
     parts: tuple[Literal["reinforce", "joint", "expert", "wrapper", "injection", "import", "scaling"], ...] = (
@@ -132,7 +132,7 @@ class Bench:
     out: Path = Path("results/bench")
     """Folder for bench.json, which must not be there yet."""
 
-    needs: ClassVar[tuple[str, ...]] = _FOR_EXPERIMENTS
+    needs: ClassVar[tuple[str, ...]] = (*_FOR_EXPERIMENTS, "threadpoolctl")
 
     def run(self) -> None:
         """Run it."""

@@ -95,9 +95,6 @@ def _run_part(part: str, repeats: int, scale: float, progress: Progress) -> list
         for repeat in range(trial.repeats(repeats)):
             measured.append(trial.measure(_FIRST_SEED + repeat, scale))
             progress.update(bar, advance=1, refresh=True)
-        measurements += [
-            Measurement(part, figure.name, figure.unit, figure.reach, tuple(map(figure.of, measured)), tuple(measured))
-            for figure in trial.figures
-        ]
+        measurements += [figure.measurement(part, measured) for figure in trial.figures]
     progress.update(bar, description=part, refresh=True)
     return measurements

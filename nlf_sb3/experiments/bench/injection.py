@@ -13,7 +13,7 @@ from stable_baselines3.common.callbacks import BaseCallback, CallbackList
 
 from nlf_sb3.experiments.bench.direct_injection import DirectInjection
 from nlf_sb3.experiments.bench.processes import call_alone, peak_megabytes
-from nlf_sb3.experiments.bench.records import Figure, Numbers, Reach, Trial, scaled
+from nlf_sb3.experiments.bench.records import Figure, Numbers, Reach, Trial, ratio_of_times, scaled
 from nlf_sb3.experiments.bench.timing import Elapsed, one_thread, timed
 from nlf_sb3.experiments.protocols import PROTOCOLS, make_model
 from nlf_sb3.experiments.recording import EpisodeRecorder
@@ -108,12 +108,13 @@ def _updates(optimizer: th.optim.Optimizer) -> int:
 
 def trials() -> list[Trial]:
     """The part ``injection``. Each run is a new process: nothing warms up, and its peak memory is its own."""
+    compared = f"{COMPARED_EPISODES} episodes"
     figures = (
-        Figure(f"{EPISODES} episodes", "s", itemgetter("ours_seconds")),
+        Figure(f"{EPISODES} episodes", "s", itemgetter("ours_seconds"), of_cpu=itemgetter("ours_cpu_seconds")),
         Figure(f"{EPISODES} episodes, peak memory", "MB", itemgetter("ours_megabytes"), Reach("<", 500)),
-        Figure(f"{COMPARED_EPISODES} episodes", "x PyTorch's speed", _direct_over_ours, Reach(">=", 15)),
-        Figure(f"{COMPARED_EPISODES} episodes, plain PyTorch", "s", itemgetter("direct_seconds")),
-        Figure(f"{COMPARED_EPISODES} episodes, plain PyTorch, peak memory", "MB", itemgetter("direct_megabytes")),
+        ratio_of_times(compared, "x PyTorch's speed", "direct", "ours_compared", Reach(">=", 15)),
+        Figure(f"{compared}, plain PyTorch", "s", itemgetter("direct_seconds"), of_cpu=itemgetter("direct_cpu_seconds")),
+        Figure(f"{compared}, plain PyTorch, peak memory", "MB", itemgetter("direct_megabytes")),
     )
     return [Trial("beside plain PyTorch", beside_direct, figures, warm_up=False, most_repeats=3)]
 
@@ -128,7 +129,3 @@ def beside_direct(seed: int, scale: float) -> Numbers:
     ours: Numbers = call_alone(train_ours, compared, episodes, seed)
     direct: Numbers = call_alone(train_direct, compared, seed)
     return {**ours, **direct}
-
-
-def _direct_over_ours(numbers: Numbers) -> float:
-    return numbers["direct_seconds"] / numbers["ours_compared_seconds"]

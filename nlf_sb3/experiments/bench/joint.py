@@ -11,7 +11,7 @@ from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 
 import nlf_sb3
-from nlf_sb3.experiments.bench.records import Figure, Numbers, Reach, Trial, scaled
+from nlf_sb3.experiments.bench.records import Numbers, Reach, Trial, ratio_of_times, scaled
 from nlf_sb3.experiments.bench.timing import timed
 from nlf_sb3.experiments.protocols import ENV_ID, expert_path
 from nlf_sb3.teachers import PolicyExpert
@@ -62,9 +62,5 @@ def trials() -> list[Trial]:
 
 def _trial(algorithm: str, steps: int, learns: bool) -> Trial:
     name = f"{algorithm}, expert=, {N_ENVS} envs" + ("" if learns else ", learning rate 0")
-    figure = Figure(name, "x SB3's time", _seconds_over_sb3, Reach("<=", 1.1))
+    figure = ratio_of_times(name, "x SB3's time", "joint", "sb3", Reach("<=", 1.1))
     return Trial(name, partial(beside_sb3, algorithm, steps, learns), (figure,))
-
-
-def _seconds_over_sb3(numbers: Numbers) -> float:
-    return numbers["joint_seconds"] / numbers["sb3_seconds"]

@@ -14,8 +14,8 @@ import stable_baselines3
 from gymnasium import spaces
 
 from nlf_sb3.experiments.bench.processes import check_same_copy, run_python
-from nlf_sb3.experiments.bench.records import Figure, Numbers, Reach, Trial, scaled
-from nlf_sb3.experiments.bench.timing import microseconds_per_call
+from nlf_sb3.experiments.bench.records import Figure, Numbers, Reach, Trial, ratio_of_times, scaled
+from nlf_sb3.experiments.bench.timing import Elapsed, microseconds_per_call
 from nlf_sb3.experiments.protocols import ENV_ID
 from nlf_sb3.feedback import Feedback
 from nlf_sb3.teachers import PolicyExpert
@@ -74,7 +74,7 @@ class CheapEnv(gym.Env):
 
 def wrapper_trials() -> list[Trial]:
     """The part ``wrapper``."""
-    figure = Figure("FeedbackWrapper, env and teacher excluded", "us/step", _own_cost, Reach("<=", 5))
+    figure = Figure("FeedbackWrapper, env and teacher excluded", "us/step", itemgetter("own"), Reach("<=", 5))
     return [Trial("FeedbackWrapper", wrapper_step, (figure,))]
 
 
@@ -82,7 +82,7 @@ def wrapper_step(seed: int, scale: float) -> Numbers:
     """
     :param seed: Seed of the environments
     :param scale: Factor on the number of steps
-    :return: Microseconds of a step with the wrapper, of one without, and of a call of the teacher
+    :return: Microseconds of a step with the wrapper, of one without, of a call of the teacher, and of the wrapper alone
     """
     feedback = Feedback(score=1.0)
 
@@ -103,23 +103,21 @@ def wrapper_step(seed: int, scale: float) -> Numbers:
     # In many short blocks, turn and turn about: the difference is small beside what a machine drifts.
     steps = scaled(1_000, scale)
     blocks = [{name: microseconds_per_call(call, steps) for name, call in calls.items()} for _ in range(_BLOCKS)]
-    return {name: float(np.mean([block[name] for block in blocks])) for name in calls}
-
-
-def _own_cost(numbers: Numbers) -> float:
-    return numbers["wrapped"] - numbers["env"] - numbers["teacher"]
+    own = [block["wrapped"] - block["env"] - block["teacher"] for block in blocks]
+    return {"own": float(np.median(own)), **{name: float(np.median([block[name] for block in blocks])) for name in calls}}
 
 
 def import_trials() -> list[Trial]:
     """The part ``import``. No warm-up: this process has just read and compiled the same files."""
+    own, unit = "nlf_sb3_import", "x import SB3's time"
     return [
         Trial(
             "imports",
             import_seconds,
             (
-                Figure("import nlf_sb3", "x import SB3's time", _import_ratio, Reach("<=", 1.1)),
-                Figure("whole process", "x import SB3's time", _process_ratio),
-                Figure("import nlf_sb3", "s", itemgetter("nlf_sb3_import_seconds")),
+                ratio_of_times("import nlf_sb3", unit, own, "stable_baselines3_import", Reach("<=", 1.1)),
+                ratio_of_times("import nlf_sb3, whole process", unit, "nlf_sb3_process", "stable_baselines3_process"),
+                Figure("import nlf_sb3", "s", itemgetter(f"{own}_seconds"), of_cpu=itemgetter(f"{own}_cpu_seconds")),
             ),
             warm_up=False,
         )
@@ -135,21 +133,14 @@ def import_seconds(seed: int, scale: float) -> Numbers:
     numbers: Numbers = {}
     for package in ("nlf_sb3", "stable_baselines3"):
         code = (
-            f"import time; start = time.perf_counter(); import {package}; "
-            f"print(time.perf_counter() - start); print({package}.__file__)"
+            f"import time; start, cpu_start = time.perf_counter(), time.process_time(); import {package}; "
+            f"print(time.perf_counter() - start, time.process_time() - cpu_start, time.process_time(), {package}.__file__)"
         )
         start = time.perf_counter()
-        seconds, file = run_python(code).splitlines()
-        numbers[f"{package}_process_seconds"] = time.perf_counter() - start
-        numbers[f"{package}_import_seconds"] = float(seconds)
+        seconds, cpu_seconds, process_cpu_seconds, file = run_python(code).split(maxsplit=3)
+        process_seconds = time.perf_counter() - start
+        numbers |= Elapsed(float(seconds), float(cpu_seconds)).named(f"{package}_import")
+        numbers |= Elapsed(process_seconds, float(process_cpu_seconds)).named(f"{package}_process")
         if package == "nlf_sb3":
-            check_same_copy(file)
+            check_same_copy(file.strip())
     return numbers
-
-
-def _import_ratio(numbers: Numbers) -> float:
-    return numbers["nlf_sb3_import_seconds"] / numbers["stable_baselines3_import_seconds"]
-
-
-def _process_ratio(numbers: Numbers) -> float:
-    return numbers["nlf_sb3_process_seconds"] / numbers["stable_baselines3_process_seconds"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -51,12 +51,42 @@ class Figure:
     :param unit: Its unit
     :param of: Works it out, repeat by repeat
     :param reach: What its median is to reach, if anything
+    :param of_cpu: Works it out from processor time instead of the clock's, where that was taken
     """
 
     name: str
     unit: str
     of: Callable[[Numbers], float]
     reach: Reach | None = None
+    of_cpu: Callable[[Numbers], float] | None = None
+
+    def measurement(self, part: str, measured: Sequence[Numbers]) -> Measurement:
+        """
+        :param part: Part of the bench
+        :param measured: Numbers of each repeat
+        :return: This figure of each
+        """
+        cpu_values = None if self.of_cpu is None else tuple(map(self.of_cpu, measured))
+        values = tuple(map(self.of, measured))
+        return Measurement(part, self.name, self.unit, self.reach, values, tuple(measured), cpu_values)
+
+
+def ratio_of_times(name: str, unit: str, over: str, under: str, reach: Reach | None = None) -> Figure:
+    """
+    A figure that is one time over another, both as :class:`~nlf_sb3.experiments.bench.timing.Elapsed` names them.
+
+    :param name: As in :class:`Figure`
+    :param unit: As in :class:`Figure`
+    :param over: What took the one
+    :param under: What took the other
+    :param reach: As in :class:`Figure`
+    :return: The figure, by the clock and by processor time
+    """
+
+    def by(clock: str) -> Callable[[Numbers], float]:
+        return lambda numbers: numbers[f"{over}_{clock}"] / numbers[f"{under}_{clock}"]
+
+    return Figure(name, unit, by("seconds"), reach, by("cpu_seconds"))
 
 
 @dataclass(frozen=True)
@@ -96,6 +126,7 @@ class Measurement:
     :param reach: As in :class:`Figure`
     :param values: One of each repeat
     :param measured: What each value was worked out from
+    :param cpu_values: The same by processor time, which other processes disturb less; None where it wasn't taken
     """
 
     part: str
@@ -104,11 +135,17 @@ class Measurement:
     reach: Reach | None
     values: tuple[float, ...]
     measured: tuple[Numbers, ...]
+    cpu_values: tuple[float, ...] | None = None
 
     @property
     def median(self) -> float:
         """Over repeats."""
         return float(np.median(self.values))
+
+    @property
+    def cpu_median(self) -> float | None:
+        """Of the values by processor time."""
+        return None if self.cpu_values is None else float(np.median(self.cpu_values))
 
     @property
     def interval(self) -> Interval:
@@ -133,7 +170,9 @@ class Measurement:
             "interval": interval.kind,
             "reach": None if self.reach is None else str(self.reach),
             "is_reached": self.is_reached,
+            "cpu_median": self.cpu_median,
             "values": list(self.values),
+            "cpu_values": None if self.cpu_values is None else list(self.cpu_values),
             "measured": list(self.measured),
         }
 

@@ -12,7 +12,7 @@ import stable_baselines3
 from stable_baselines3.common.base_class import BaseAlgorithm
 
 from nlf_sb3.algorithms import REINFORCE
-from nlf_sb3.experiments.bench.records import Figure, Numbers, Reach, Trial, scaled
+from nlf_sb3.experiments.bench.records import Numbers, Reach, Trial, ratio_of_times, scaled
 from nlf_sb3.experiments.bench.timing import timed
 from nlf_sb3.experiments.protocols import ENV_ID, expert_path
 from nlf_sb3.teachers import ExpertTeacher, PolicyExpert
@@ -111,12 +111,9 @@ def trials() -> list[Trial]:
 
 
 def _trial(name: str, make_model: MakeModel, steps: int, reach: Reach | None = None) -> Trial:
-    figure = Figure(name, "x bare loop's speed", _share_of_bare_speed, reach)
+    # Of equally many steps.
+    figure = ratio_of_times(name, "x bare loop's speed", "bare", "training", reach)
     return Trial(name, partial(beside_bare_loop, make_model, steps), (figure,), warm_up=False)
-
-
-def _share_of_bare_speed(numbers: Numbers) -> float:
-    return numbers["bare_seconds"] / numbers["training_seconds"]  # of equally many steps
 
 
 def _with_expert(env: gym.Env, seed: int, *, sample_with_numpy: bool = True) -> REINFORCE:

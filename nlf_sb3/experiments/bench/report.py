@@ -12,6 +12,7 @@ from typing import Any
 
 import torch as th
 from rich.table import Table
+from threadpoolctl import threadpool_info
 
 from nlf_sb3.experiments.bench.records import Measurement
 from nlf_sb3.experiments.bench.timing import BOOTSTRAP_FROM
@@ -28,6 +29,7 @@ def circumstances() -> dict[str, Any]:
         "processors": os.cpu_count(),
         "load_average": list(os.getloadavg()) if hasattr(os, "getloadavg") else None,
         "torch_threads": th.get_num_threads(),
+        "blas_threads": [library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"],
     }
 
 
@@ -60,17 +62,16 @@ def table_of(measurements: Sequence[Measurement], repeats: int, scale: float) ->
     :param scale: As asked for
     :return: A line for each
     """
-    caption = f"Medians of {repeats} repeat{'s' if repeats > 1 else ''}. \\[low, high]: "
-    if any(measurement.interval.kind == "bootstrap" for measurement in measurements):
-        caption += f"95% bootstrap interval of the median; with *, of fewer than {BOOTSTRAP_FROM} repeats, min and max."
-    else:
-        caption += f"min and max, which of fewer than {BOOTSTRAP_FROM} repeats is all there is to say (*)."
+    caption = f"Medians. \\[low, high]: 95% bootstrap interval; *: min and max, of fewer than {BOOTSTRAP_FROM} repeats. "
+    caption += "CPU: the median by processor time, which other processes disturb less."
     if scale != 1:
-        caption += f" Numbers of steps and episodes are {scale:g} of the default's, which the names speak of."
-    table = Table(title="nlf-sb3 bench", caption=caption, caption_justify="left")
+        caption += f" Scale {scale:g}: fewer or more steps and episodes than the names say."
+    table = Table(
+        title=f"nlf-sb3 bench, {repeats} repeat{'s' if repeats > 1 else ''}", caption=caption, caption_justify="left"
+    )
     for name in ("part", "what", "unit"):
         table.add_column(name, no_wrap=name == "part")
-    for name in ("median", "\\[low, high]", "reach"):
+    for name in ("median", "\\[low, high]", "CPU", "reach"):
         table.add_column(name, justify="right", no_wrap=True)
     for part, own in groupby(measurements, key=lambda measurement: measurement.part):
         for row, measurement in enumerate(own):
@@ -82,6 +83,7 @@ def table_of(measurements: Sequence[Measurement], repeats: int, scale: float) ->
                 measurement.unit,
                 _number(measurement.median),
                 f"\\[{_number(interval.low)}, {_number(interval.high)}]{mark}",
+                "" if measurement.cpu_median is None else _number(measurement.cpu_median),
                 _reach(measurement),
             )
         table.add_section()

@@ -12,6 +12,7 @@ from typing import Any, Literal, TypeVar
 
 import numpy as np
 import torch as th
+from threadpoolctl import threadpool_limits
 
 Result = TypeVar("Result")
 
@@ -22,11 +23,17 @@ _RESAMPLES = 9999
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """PyTorch on one thread for the time being: the networks are small, and timings of more threads are noisy."""
+    """
+    PyTorch and NumPy's linear algebra on one thread each for the time being.
+
+    The networks are small. On a busy machine threads that wait for each other make them ten times slower, and one
+    side of a pair more than the other.
+    """
     before = th.get_num_threads()
     th.set_num_threads(1)
     try:
-        yield
+        with threadpool_limits(1, user_api="blas"):
+            yield
     finally:
         th.set_num_threads(before)
 
