@@ -14,10 +14,12 @@ from rich.console import Console
 
 from nlf_sb3.experiments.claims import claims
 from nlf_sb3.experiments.expert import evaluate_expert, falling_learning_rate
+from nlf_sb3.experiments.plots import plot_protocol
 from nlf_sb3.experiments.protocols import ARMS, PROTOCOLS, expert_path
 from nlf_sb3.experiments.recording import COLUMNS
 from nlf_sb3.experiments.reproduce import reproduce, seed_list
-from nlf_sb3.experiments.runs import Run, perform_all
+from nlf_sb3.experiments.run import Run
+from nlf_sb3.experiments.runs import perform_all
 from nlf_sb3.experiments.statistics import reach, speed_up, trailing_mean
 from nlf_sb3.teachers import PolicyExpert
 
@@ -104,6 +106,14 @@ def test_claims_compare_the_arms_at_the_levels_that_the_protocol_names():
     assert joint.axes["episode"].ratio == pytest.approx(10 / 5)
     assert injection.axes["episode"].ratio == pytest.approx(8 / 4)
     assert injection.axes["gradient_steps"].ratio == pytest.approx(7 / 3)
+
+
+def test_runs_no_longer_than_the_window_make_a_picture(tmp_path):
+    # Their means begin at their ends, which in steps differ: no part of a curve is all seeds'.
+    protocol = replace(PROTOCOLS["paper"], window=3)
+    episodes = pd.concat(run_of([1, 1, 1], arm, seed, expert_steps=seed) for arm in ARMS for seed in (1, 2))
+    plot_protocol(protocol, episodes, claims(protocol, episodes), tmp_path / "picture.png")
+    assert (tmp_path / "picture.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_seeds_are_the_papers_first():
@@ -194,7 +204,10 @@ def command(*arguments, **kwargs):
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
-    [([], ["reproduce", "train-expert"]), (["reproduce"], ["--seeds", "--jobs", "--out", "--resume", "--protocols"])],
+    [
+        ([], ["reproduce", "train-expert"]),
+        (["reproduce"], ["--seeds", "--jobs", "--out", "--resume", "--protocols", "--backend", "--address"]),
+    ],
 )
 def test_help_teaches(arguments, words):
     result = command(*arguments, "--help")

@@ -27,7 +27,7 @@ class Reproduce:
     seeds: int = 5
     """Seeds of each arm: 1, 2, 3, 5, 8, then the other integers."""
     jobs: int = field(default_factory=lambda: os.cpu_count() or 1)
-    """Runs at a time, each in a process of its own."""
+    """Runs at a time, each in a process of its own. A cluster at an ADDRESS has as many as it has workers."""
     out: Path = Path("results/reproduce")
     """Folder for everything that is written."""
     resume: bool = False
@@ -36,6 +36,15 @@ class Reproduce:
     """paper: the protocol of the claims. feedback: the same arms with the feedback preset and varied start states."""
     scale: float = 1.0
     """Factor on every number of episodes, for a quick look. Thresholds move with it."""
+    backend: str = "loky"
+    """Where runs run, by joblib's name for it: loky (processes of this machine), dask, sequential, or a package's own.
+    Workers need this package, its experiments extra and the same versions, but no shared folder: rows come back.
+    Where they see OUT, a run under way has a bar."""
+    address: str | None = None
+    """Dask's scheduler, such as tcp://scheduler:8786. Left out: DASK_SCHEDULER_ADDRESS, or else JOBS processes here.
+    Its workers must have one thread each: dask worker ADDRESS --nworkers 8 --nthreads 1."""
+    register: str | None = None
+    """Function, as package.module:function, that registers BACKEND with joblib, such as ray.util.joblib:register_ray."""
 
     needs: ClassVar[tuple[str, ...]] = _FOR_EXPERIMENTS
 
@@ -53,6 +62,9 @@ class Reproduce:
             resume=self.resume,
             scale=self.scale,
             console=Console(),
+            backend=self.backend,
+            address=self.address,
+            register=self.register,
         )
 
 
@@ -164,7 +176,7 @@ def main() -> None:
     except (OSError, ValueError, RuntimeError) as error:
         sys.exit(f"nlf-sb3: {error}")
     except KeyboardInterrupt as error:
-        sys.exit(f"nlf-sb3: {error or 'interrupted; finished runs are kept, go on with --resume'}")
+        sys.exit(f"nlf-sb3: {str(error) or 'interrupted; finished runs are kept, go on with --resume'}")
 
 
 if __name__ == "__main__":

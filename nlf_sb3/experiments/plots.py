@@ -61,7 +61,7 @@ def _draw_panel(axes: Axes, protocol: Protocol, episodes: pd.DataFrame, claim: C
         x, low, middle, high = _band(runs, protocol.window, x_name)
         axes.plot(x, middle, color=color, label=label, linewidth=1.8)
         axes.fill_between(x, low, high, color=color, alpha=0.18, linewidth=0)
-        limit = max(limit, float(np.nanmax(x))) if arm == claim.arm or x_name == "episode" else limit
+        limit = float(np.max(x, initial=limit)) if arm == claim.arm or x_name == "episode" else limit
     speed_up = claim.axes[x_name]
     axes.axhline(claim.threshold, color="black", linewidth=0.8, linestyle=":")
     for arm, median in (("reinforce", speed_up.baseline_median), (claim.arm, speed_up.arm_median)):
@@ -73,7 +73,7 @@ def _draw_panel(axes: Axes, protocol: Protocol, episodes: pd.DataFrame, claim: C
     axes.set_title(
         f"{_STYLE[claim.arm][0]}: {bound}{speed_up.ratio:.2f}x as fast to return {claim.threshold:.0f}{interval}", fontsize=10
     )
-    axes.set_xlim(0, limit)
+    axes.set_xlim(0, limit or None)
     axes.set_xlabel(_X_LABELS[x_name])
     axes.set_ylabel("return")
     axes.set_yscale("log")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import pandas as pd
@@ -12,7 +13,8 @@ from rich.table import Table
 from nlf_sb3.experiments.claims import Claim, claims
 from nlf_sb3.experiments.plots import plot_protocol
 from nlf_sb3.experiments.protocols import ARMS, PROTOCOLS, Protocol
-from nlf_sb3.experiments.runs import Run, perform_all, versions
+from nlf_sb3.experiments.run import Run
+from nlf_sb3.experiments.runs import Invocation, perform_all, versions
 from nlf_sb3.experiments.statistics import SpeedUp
 
 _PAPER_SEEDS = (1, 2, 3, 5, 8)
@@ -42,7 +44,17 @@ def seed_list(n_seeds: int) -> list[int]:
 
 
 def reproduce(
-    out: Path, *, protocols: list[str], n_seeds: int, jobs: int, resume: bool, scale: float, console: Console
+    out: Path,
+    *,
+    protocols: list[str],
+    n_seeds: int,
+    jobs: int,
+    resume: bool,
+    scale: float,
+    console: Console,
+    backend: str = "loky",
+    address: str | None = None,
+    register: str | None = None,
 ) -> list[Claim]:
     """
     Run every arm of the protocols, then write ``episodes.csv``, ``summary.json`` and a picture of each.
@@ -54,12 +66,18 @@ def reproduce(
     :param resume: Go on with what ``out`` holds
     :param scale: Factor on every number of episodes
     :param console: Shows progress and tables
+    :param backend: Joblib's backend, as in :func:`~nlf_sb3.experiments.backends.workers`
+    :param address: Dask's scheduler
+    :param register: What registers the backend
     :return: The claims
     """
+    began = time.perf_counter()
     chosen = [PROTOCOLS[name].scaled(scale) if scale != 1 else PROTOCOLS[name] for name in protocols]
     # Seeds outermost: what an interrupted experiment holds is whole for its first seeds.
     runs = [Run(protocol, arm, seed) for seed in seed_list(n_seeds) for protocol in chosen for arm in ARMS]
-    perform_all(runs, out, jobs=jobs, resume=resume, console=console)
+    done = perform_all(
+        runs, out, jobs=jobs, resume=resume, console=console, backend=backend, address=address, register=register
+    )
     episodes = pd.concat([pd.read_csv(run.file(out)) for run in runs], ignore_index=True)
     episodes.to_csv(out / "episodes.csv", index=False)
     results: list[Claim] = []
@@ -69,17 +87,30 @@ def reproduce(
         plot_protocol(protocol, own, found, out / f"{protocol.name}.png")
         console.print(_table(protocol, found))
         results += found
+    seconds = time.perf_counter() - began
     summary = {
         "claims": [claim.as_dict() for claim in results],
         "seeds": seed_list(n_seeds),
         "scale": scale,
         "versions": versions(),
+        "wall_seconds": round(seconds, 2),
+        "runs_in_this_invocation": done.runs,
+        "workers": done.workers,
+        "backend": backend,
     }
     (out / "summary.json").write_text(json.dumps(summary, indent=2, allow_nan=False) + "\n")
     console.print(f"Episodes: {out / 'episodes.csv'}\nSummary:  {out / 'summary.json'}")
     for protocol in chosen:
         console.print(f"Picture:  {out / f'{protocol.name}.png'}")
+    console.print(_wall_time(done, len(runs), seconds))
     return results
+
+
+def _wall_time(done: Invocation, n_runs: int, seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    earlier = f" ({n_runs - done.runs} finished earlier)" if done.runs < n_runs else ""
+    words = ("run" if done.runs == 1 else "runs", "worker" if done.workers == 1 else "workers")
+    return f"{done.runs} {words[0]} in {minutes}:{rest:02d} on {done.workers} {words[1]}{earlier}"
 
 
 def _table(protocol: Protocol, found: list[Claim]) -> Table:

@@ -4,99 +4,112 @@ from __future__ import annotations
 
 import json
 import os
-import threading
-import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Generator
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Any
 
-import torch as th
 from joblib import Parallel, delayed
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from nlf_sb3.experiments.protocols import Arm, Protocol, make_model
-from nlf_sb3.experiments.recording import EpisodeRecorder
-
-_NO_STEP_LIMIT = 10**12
+from nlf_sb3.experiments.backends import workers
+from nlf_sb3.experiments.progress import progress
+from nlf_sb3.experiments.run import Outcome, Run, perform
 
 
 @dataclass(frozen=True)
-class Run:
+class Invocation:
     """
-    One training run.
+    What one call of :func:`perform_all` did.
 
-    :param protocol: Its protocol
-    :param arm: Its arm
-    :param seed: Its seed
+    :param runs: Runs that it trained, without those that were finished before
+    :param workers: How many of them at a time
     """
 
-    protocol: Protocol
-    arm: Arm
-    seed: int
-
-    @property
-    def name(self) -> str:
-        """Its name in files and progress bars."""
-        return f"{self.protocol.name}-{self.arm}-{self.seed:03d}"
-
-    def file(self, out: Path) -> Path:
-        """
-        :param out: Folder of the whole experiment
-        :return: The run's file, there once it is finished
-        """
-        return out / "runs" / f"{self.name}.csv"
+    runs: int
+    workers: int
 
 
-def perform(run: Run, out: Path) -> str | None:
-    """
-    Train one run and write its episodes; the file takes its name when it is complete.
-
-    :param run: The run
-    :param out: Folder of the whole experiment
-    :return: None, or the traceback of what went wrong
-    """
-    th.set_num_threads(1)  # runs are parallel; their networks are too small to be
-    unfinished = run.file(out).with_suffix(".part")
-    try:
-        recorder = EpisodeRecorder(
-            unfinished,
-            run.protocol.name,
-            run.arm,
-            run.seed,
-            episodes=run.protocol.episodes[run.arm],
-            episodes_per_row=2 if run.arm == "control" else 1,
-        )
-        make_model(run.protocol, run.arm, run.seed).learn(_NO_STEP_LIMIT, callback=recorder)
-    except Exception:  # the other runs go on, and the report names this one
-        return traceback.format_exc()
-    os.replace(unfinished, run.file(out))
-    return None
-
-
-def perform_all(runs: list[Run], out: Path, *, jobs: int, resume: bool, console: Console) -> None:
+def perform_all(
+    runs: list[Run],
+    out: Path,
+    *,
+    jobs: int,
+    resume: bool,
+    console: Console,
+    backend: str = "loky",
+    address: str | None = None,
+    register: str | None = None,
+) -> Invocation:
     """
     Train all runs that are not finished yet.
 
     :param runs: The runs
-    :param out: Folder of the whole experiment
+    :param out: Folder of the whole experiment. Workers of other machines write into it where they see it, and else send
+        the rows of a run when it is complete.
     :param jobs: Processes
     :param resume: Whether ``out`` may hold runs already; they must come from the same settings
     :param console: Shows progress
+    :param backend: Joblib's backend, as in :func:`~nlf_sb3.experiments.backends.workers`
+    :param address: Dask's scheduler
+    :param register: What registers the backend
+    :return: What was done
     :raises FileExistsError: If ``out`` holds runs and ``resume`` is not given, or they had other settings
-    :raises RuntimeError: If a run failed; the others are finished first
+    :raises RuntimeError: If a run failed; the others are finished first. Or if workers died
     """
     (out / "runs").mkdir(parents=True, exist_ok=True)
     _check_settings(runs, out, resume)
-    todo = [run for run in runs if not run.file(out).exists()]
-    with _progress(todo, len(runs), out, console):
-        results = Parallel(n_jobs=jobs, return_as="list")(delayed(perform)(run, out) for run in todo)
-    failed = {run.name: error for run, error in zip(todo, results, strict=True) if error is not None}
+    out = out.resolve()  # a worker's current folder may be another
+    todo = {run.name: run for run in runs if not run.file(out).exists()}
+    for run in todo.values():
+        _discard_unfinished(run, out)
+    if not todo:
+        return Invocation(0, 0)
+    failed: dict[str, str] = {}
+    with ExitStack() as stack:
+        mark = stack.enter_context(NamedTemporaryFile(dir=out, prefix=".shared-"))
+        parallel, size = stack.enter_context(workers(backend, jobs, lost=_lost, address=address, register=register))
+        stack.enter_context(progress(list(todo.values()), len(runs), out, console))
+        here = {name: found.split("+")[0] for name, found in versions().items()}
+        calls = [delayed(perform)(run, out, Path(mark.name), here) for run in todo.values()]
+        for outcome in stack.enter_context(closing(_outcomes(parallel, calls, out))):
+            if outcome.rows is not None:
+                _write(outcome.rows, todo[outcome.name].file(out))
+            if outcome.error is not None:
+                failed[outcome.name] = outcome.error
+            _discard_unfinished(todo[outcome.name], out)
     if failed:
         name, error = next(iter(failed.items()))
         raise RuntimeError(f"{len(failed)} of {len(runs)} runs failed ({', '.join(failed)}). The first, {name}:\n{error}")
+    return Invocation(len(todo), size)
+
+
+def _lost(run: Run, *_: Any, error: BaseException) -> Outcome:
+    return Outcome(run.name, error=f"Its worker died or could not begin it: {type(error).__name__}: {error}")
+
+
+def _outcomes(parallel: Parallel, calls: list[Any], out: Path) -> Generator[Outcome, None, None]:
+    try:
+        yield from parallel(calls)
+    except Exception as error:  # joblib ends all workers when one dies
+        under_way = ", ".join(sorted({part.name.partition(".")[0] for part in (out / "runs").glob("*.part")})) or "none"
+        raise RuntimeError(
+            f"The workers stopped ({type(error).__name__}: {error})\nUnder way: {under_way}. "
+            "Finished runs are kept, go on with --resume."
+        ) from error
+
+
+def _write(rows: bytes, path: Path) -> None:
+    unfinished = path.with_suffix(".part")
+    unfinished.write_bytes(rows)
+    os.replace(unfinished, path)
+
+
+def _discard_unfinished(run: Run, out: Path) -> None:
+    for path in run.file(out).parent.glob(f"{run.name}.*part"):
+        path.unlink(missing_ok=True)
 
 
 def _check_settings(runs: list[Run], out: Path, resume: bool) -> None:
@@ -115,59 +128,6 @@ def _check_settings(runs: list[Run], out: Path, resume: bool) -> None:
             )
         settings = {**before, **settings}
     path.write_text(json.dumps(settings, indent=2) + "\n")
-
-
-@contextmanager
-def _progress(todo: list[Run], n_runs: int, out: Path, console: Console) -> Iterator[None]:
-    """A bar over all runs and one for each that is under way, read from the files that they write."""
-    columns = (
-        TextColumn("{task.description:<24}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    stop = threading.Event()
-    with Progress(*columns, console=console) as progress:
-        total = progress.add_task("runs", total=n_runs, completed=n_runs - len(todo))
-        bars: dict[str, TaskID] = {}
-
-        def watch() -> None:
-            while not stop.wait(0.5):
-                refresh()
-
-        def refresh() -> None:
-            done = n_runs - len(todo)
-            for run in todo:
-                if run.file(out).exists():
-                    done += 1
-                    if run.name in bars:
-                        progress.remove_task(bars.pop(run.name))
-                elif (part := run.file(out).with_suffix(".part")).exists():
-                    if run.name not in bars:
-                        bars[run.name] = progress.add_task(run.name, total=run.protocol.episodes[run.arm])
-                    progress.update(bars[run.name], completed=_episodes_written(part))
-            progress.update(total, completed=done)
-
-        watcher = threading.Thread(target=watch, daemon=True)
-        watcher.start()
-        try:
-            yield
-        finally:
-            stop.set()
-            watcher.join()
-            refresh()
-
-
-def _episodes_written(path: Path) -> int:
-    """The episode number on the last whole line of a file that is being written."""
-    try:
-        with path.open("rb") as file:
-            file.seek(max(0, os.path.getsize(path) - 400))
-            lines = file.read().split(b"\n")
-        return int(lines[-2].split(b",")[3])
-    except (OSError, IndexError, ValueError):  # just begun, or just renamed
-        return 0
 
 
 def versions() -> dict[str, Any]:
