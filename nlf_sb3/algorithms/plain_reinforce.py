@@ -195,8 +195,9 @@ class PlainREINFORCE(OnPolicyAlgorithm):
         assert self._last_obs is not None
         assert self._last_episode_starts is not None
         assert isinstance(rollout_buffer, EpisodeBuffer)
-        self.policy.set_training_mode(False)
         self._actor = numpy_actor(self.policy) if self.sample_with_numpy else None
+        if self._actor is None:  # what NumPy knows has no layer that behaves otherwise in training
+            self.policy.set_training_mode(False)
         self._compiled = CompiledActor(self._actor, self._sampling_rng) if self._actor and env.num_envs == 1 else None
         rollout_buffer.reset()
         callback.on_rollout_start()
@@ -265,7 +266,8 @@ class PlainREINFORCE(OnPolicyAlgorithm):
 
     def train(self) -> None:
         """Update the policy on the episodes collected, in batches of whole episodes."""
-        self.policy.set_training_mode(True)
+        if not self.policy.training:
+            self.policy.set_training_mode(True)
         self._update_learning_rate(self.policy.optimizer)
         reduce = th.mean if self.loss_reduction == "mean" else th.sum
         for data in self.rollout_buffer.get(self.batch_size):
