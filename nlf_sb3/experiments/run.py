@@ -7,7 +7,9 @@ import threading
 import traceback
 from contextlib import ExitStack
 from dataclasses import dataclass
+from hashlib import sha256
 from importlib.metadata import version
+from importlib.resources import files
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from uuid import uuid4
@@ -17,6 +19,7 @@ import torch as th
 from nlf_sb3.experiments.protocols import Arm, Protocol, make_model
 from nlf_sb3.experiments.recording import EpisodeRecorder
 
+PACKAGES = ("nlf-sb3", "stable-baselines3", "gymnasium", "mujoco", "torch", "numpy")
 _NO_STEP_LIMIT = 10**12
 # A run seeds the generators of Python, NumPy and torch, which its process has but once.
 _ONE_RUN_A_PROCESS = threading.Lock()
@@ -64,6 +67,13 @@ class Outcome:
     rows: bytes | None = None
 
 
+def software() -> dict[str, str]:
+    """Releases of what the figures depend on, without a build's suffix, in which the machines of a cluster may differ."""
+    package = Path(str(files("nlf_sb3")))
+    code = b"".join(path.read_bytes() for path in sorted(package.rglob("*.py")))  # two checkouts have one version
+    return {name: version(name).split("+")[0] for name in PACKAGES} | {"code of nlf-sb3": sha256(code).hexdigest()[:12]}
+
+
 def perform(run: Run, out: Path, mark: Path, expected: dict[str, str]) -> Outcome:
     """
     Train one run and write its episodes; the file takes its name when it is complete.
@@ -71,14 +81,12 @@ def perform(run: Run, out: Path, mark: Path, expected: dict[str, str]) -> Outcom
     :param run: The run
     :param out: Folder of the whole experiment
     :param mark: A file in it, by which a worker on another machine knows whether the folder is the same there
-    :param expected: Releases of what the figures depend on; a run with others is refused
+    :param expected: :func:`software` where the set was started; a run with another is refused
     :return: How it went
     """
     try:
-        # Without the build's suffix, in which the machines of a cluster may well differ.
-        found = {name: version(name).split("+")[0] for name in expected}
-        if found != expected:
-            raise RuntimeError(f"The worker has other versions: found {found}, expected {expected}.")
+        if other := {name: found for name, found in software().items() if found != expected.get(name)}:
+            raise RuntimeError(f"The worker has other software: found {other}, expected {expected}.")
         with ExitStack() as stack:
             stack.enter_context(_ONE_RUN_A_PROCESS)
             is_shared = mark.exists()

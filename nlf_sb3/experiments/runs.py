@@ -16,7 +16,7 @@ from rich.console import Console
 
 from nlf_sb3.experiments.backends import workers
 from nlf_sb3.experiments.progress import progress
-from nlf_sb3.experiments.run import Outcome, Run, perform
+from nlf_sb3.experiments.run import PACKAGES, Outcome, Run, perform, software
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def perform_all(
         mark = stack.enter_context(NamedTemporaryFile(dir=out, prefix=".shared-"))
         parallel, size = stack.enter_context(workers(backend, jobs, lost=_lost, address=address, register=register))
         stack.enter_context(progress(list(todo.values()), len(runs), out, console))
-        here = {name: found.split("+")[0] for name, found in versions().items()}
+        here = software()
         calls = [delayed(perform)(run, out, Path(mark.name), here) for run in todo.values()]
         for outcome in stack.enter_context(closing(_outcomes(parallel, calls, out))):
             if outcome.rows is not None:
@@ -134,4 +134,4 @@ def versions() -> dict[str, Any]:
     """Versions of what the figures depend on."""
     from importlib.metadata import version
 
-    return {name: version(name) for name in ("nlf-sb3", "stable-baselines3", "gymnasium", "mujoco", "torch", "numpy")}
+    return {name: version(name) for name in PACKAGES}
