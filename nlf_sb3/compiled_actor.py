@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -39,8 +40,9 @@ class CompiledActor:
         self._noise = np.empty((0, 1), np.float32)
         self._n_used = 0
 
-    def __reduce__(self) -> tuple[type, tuple[NumpyActor, np.random.Generator]]:
-        return type(self), (self._actor, self._rng)  # its arrays are views of one another, which copies would not be
+    def __reduce__(self) -> tuple[type, tuple[NumpyActor, np.random.Generator], dict[str, Any]]:
+        # Through the constructor: arrays here are views of one another, which copies would not be.
+        return type(self), (self._actor, self._rng), {"_noise": self._noise, "_n_used": self._n_used}
 
     def act(self, observations: np.ndarray, deterministic: bool = False) -> np.ndarray:
         """
@@ -48,7 +50,7 @@ class CompiledActor:
         :param deterministic: Return the mode
         :return: The action as the policy proposes it: ``[1]`` integers, or ``[1, action_dim]`` floats, not clipped
         """
-        self._input[:] = observations.ravel()
+        self._input[:] = observations.reshape(self._input.shape)  # a single number would fill them all
         for dot, before, after, activation in self._steps:
             dot(before, after)
             if activation is not None:

@@ -25,6 +25,8 @@ def copy_info(info: dict[str, Any]) -> dict[str, Any]:
     :param info: A step's info
     :return: Its deep copy, in which only values that somebody could change are copied
     """
+    if type(info) is not dict:
+        return copy.deepcopy(info)
     return {key: value if type(value) in _SHARED else copy.deepcopy(value) for key, value in info.items()}
 
 

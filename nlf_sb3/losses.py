@@ -53,6 +53,8 @@ def minibatch_imitation_loss(
     The imitation loss of a rollout, :math:`L_{IL} = \frac{1}{M} \sum_i w_i d_i`, as one minibatch
     estimates it without bias: :math:`\frac{N}{B M} \sum_{i \in batch} w_i d_i`.
 
+    Learners take its derivatives alone, by :func:`imitation_row_weights`.
+
     :math:`d_i` is :math:`-\log \pi(a_{E,i} | s_i)` or :math:`KL(\pi_E \| \pi)` at labelled row i.
 
     :param divergences: d of the labelled rows in the minibatch, ``[m]``

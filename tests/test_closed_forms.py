@@ -1,6 +1,7 @@
 """Closed forms of the imitation loss's gradient: equal to autograd's, on NumPy's arrays and on torch's."""
 
 import copy
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,8 +10,13 @@ import torch as th
 from helpers import EXPERTS, ToyEnv
 from hypothesis import given
 from hypothesis import strategies as st
+from stable_baselines3.common.buffers import RolloutBuffer
 
 from nlf_sb3 import A2C, PPO, REINFORCE, Demonstrations
+from nlf_sb3.algorithms.imitation import ImitationTerm
+from nlf_sb3.buffers import keep_feedback
+from nlf_sb3.buffers.labels import SAMPLE
+from nlf_sb3.buffers.minibatches import Minibatch
 from nlf_sb3.closed_forms import categorical_nll, gaussian_nll, has_closed_form, negative_log_prob_gradients
 from nlf_sb3.policies import SoftplusGaussianDistribution
 from nlf_sb3.teachers import CallableExpert
@@ -160,3 +166,43 @@ def test_training_with_it_is_training_with_autograd(algorithm, action, label, mo
     assert max(float((closed[name] - before[name]).abs().max()) for name in before) > 1e-3
     for name, value in closed.items():
         assert th.allclose(value, by_autograd[name], atol=1e-5)
+
+
+@pytest.mark.parametrize("closed_form", [False, True])
+def test_a_frozen_spread_can_be_trained_around_and_observed(closed_form, logged):
+    model = A2C(
+        "MlpPolicy",
+        ToyEnv("box"),
+        expert=CallableExpert(EXPERTS["box"], label="sample"),
+        log_gradients=True,
+        n_steps=16,
+        seed=0,
+        device="cpu",
+    )
+    model.closed_form_imitation = closed_form
+    model.policy.log_std.requires_grad_(False)
+    norms = logged(model)
+    model.learn(32)
+    assert th.equal(model.policy.log_std, th.zeros(2))
+    assert min(norms("train/imitation_gradient_norm")) > 0
+
+
+@pytest.mark.parametrize("closed_form", [False, True])
+def test_rows_without_labels_have_no_say_even_where_their_likelihood_is_zero(closed_form):
+    distribution = sb3_distributions.CategoricalDistribution(3).proba_distribution(th.tensor([[-np.inf, 0.0, 0.0]] * 4))
+    policy = SimpleNamespace(action_dist=distribution, device=th.device("cpu"), action_space=ToyEnv("discrete").action_space)
+    buffer = keep_feedback(RolloutBuffer(4, ToyEnv().observation_space, policy.action_space, device="cpu"))
+    for step in (1, 3):  # the other rows' labels are 0, the choice that is none
+        buffer.label_kinds[step], buffer.label_actions[step], buffer.label_weights[step] = SAMPLE, 2, 1.0
+    term = ImitationTerm(
+        policy,
+        buffer,
+        expert_distribution=None,
+        demonstrations=None,
+        mode_trains_std=False,
+        closed_form=closed_form,
+        rng=np.random.default_rng(0),
+    )
+    cotangents = term(Minibatch(np.arange(4)))
+    assert term.losses == [pytest.approx(np.log(2.0))]
+    assert all(th.isfinite(gradient).all() for _, gradient in cotangents)

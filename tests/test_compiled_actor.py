@@ -111,6 +111,37 @@ def test_a_loaded_expert_answers_one_row_as_it_answers_many(deterministic, tmp_p
     assert np.array_equal(single.act(observation), first)
 
 
+def test_a_copy_of_an_expert_goes_on_with_the_same_numbers(tmp_path):
+    REINFORCE("MlpPolicy", ToyEnv(), seed=0, n_episodes=2, device="cpu").save(tmp_path / "expert.zip")
+    expert = PolicyExpert.load(tmp_path / "expert.zip")
+    observation = np.array([[0.3, -1.0, 2.0]], np.float32)
+    for _ in range(3):
+        expert.act(observation)
+    copies = [copy.deepcopy(expert), pickle.loads(pickle.dumps(expert))]
+    expected = [expert.act(observation) for _ in range(600)]  # into the next blocks of noise
+    for other in copies:
+        assert all(np.array_equal(other.act(observation), action) for action in expected)
+
+
+def test_an_observation_of_another_size_is_refused_as_in_a_batch():
+    policy = make_policy()
+    for act in (compiled(policy).act, lambda rows: numpy_actor(policy).act(rows, np.random.default_rng(0))):
+        with pytest.raises(ValueError, match=r"shape|align"):
+            act(np.zeros((1, 1), np.float32))
+
+
+def test_experts_that_take_torch_or_follow_their_policy_are_asked_for_by_name(tmp_path):
+    model = REINFORCE("MlpPolicy", ToyEnv(bound=5.0), seed=0, n_episodes=2, device="cpu")
+    model.save(tmp_path / "expert.zip")
+    observation = np.array([[0.3, -1.0, 2.0]], np.float32)
+    assert PolicyExpert.load(tmp_path / "expert.zip", use_numpy=False)._actor is None
+    following = PolicyExpert(model, deterministic=True)
+    before = following.act(observation)
+    with th.no_grad():
+        model.policy.action_net.bias.add_(0.5)
+    assert following.act(observation) == pytest.approx(before + 0.5, abs=1e-5)
+
+
 class _ModesBeforeEachStep(BaseCallback):
     """What the compiled actor of a rollout is a copy of, beside the policy that acts in it."""
 

@@ -1,6 +1,7 @@
 """LeanVecEnv does what DummyVecEnv does, and copies whatever somebody could change."""
 
 import copy
+from collections import OrderedDict
 
 import gymnasium as gym
 import numpy as np
@@ -13,6 +14,7 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 from nlf_sb3 import A2C, PPO, REINFORCE, Feedback, LeanVecEnv
+from nlf_sb3.lean_vec_env import copy_info
 
 
 class Chatty(gym.Wrapper):
@@ -119,3 +121,11 @@ def test_training_in_it_is_training_in_dummy_vec_env(algorithm):
     lean, dummy = trained(LeanVecEnv), trained(DummyVecEnv)
     for one, other in zip(lean.policy.parameters(), dummy.policy.parameters(), strict=True):
         assert th.equal(one, other)
+
+
+def test_infos_of_other_types_stay_what_they_are():
+    info = copy_info(OrderedDict(a=[1]))
+    assert type(info) is OrderedDict
+    plain = {"a": [1], "b": 2.0}
+    assert copy_info(plain) == plain
+    assert copy_info(plain)["a"] is not plain["a"]

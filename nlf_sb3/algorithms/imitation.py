@@ -111,7 +111,7 @@ class ImitationTerm:
 
     def _own_labels(self, distribution: Any, labels: _Labels, kinds: np.ndarray, positions: np.ndarray, scale: float) -> _Part:
         n_batch_rows = len(kinds)
-        if not self._knows(distribution):  # closed forms take rows of weight 0 in their stride
+        if not kinds.all():
             labelled = np.flatnonzero(kinds)
             distribution = _rows_of(distribution, labelled, n_batch_rows)
             kinds, positions = kinds[labelled], positions[labelled]

@@ -137,6 +137,7 @@ def gradient_norms(
 
     def flat(loss: Cotangents) -> th.Tensor:
         grads: Any = [None] * len(parameters)
+        loss = [(tensor, gradient) for tensor, gradient in loss if tensor.requires_grad]  # a frozen spread has no graph
         if loss:
             tensors, weights = zip(*loss, strict=True)
             grads = th.autograd.grad(tensors, parameters, grad_outputs=weights, retain_graph=True, allow_unused=True)

@@ -28,7 +28,8 @@ class LabelsRollouts(CollectsFeedback):
 
     closed_form_imitation: bool = True
     """Whether the imitation loss of plain Gaussian and categorical policies has its gradient from
-    :mod:`nlf_sb3.closed_forms`; False takes autograd, with the same numbers up to rounding."""
+    :mod:`nlf_sb3.closed_forms`; False takes autograd, with the same numbers up to rounding. TRPO has labels in its batch
+    instead."""
 
     def _check_settings(self) -> None:
         if not isinstance(self.demonstrations, (Demonstrations, type(None))):

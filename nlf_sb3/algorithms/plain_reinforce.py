@@ -54,7 +54,8 @@ class PlainREINFORCE(OnPolicyAlgorithm):
     :param ent_coef: Weight of the entropy bonus
     :param vf_coef: Weight of the baseline's loss
     :param max_grad_norm: Gradient clipping; None for none
-    :param rollout_buffer_class: An :class:`~nlf_sb3.buffers.EpisodeBuffer`
+    :param rollout_buffer_class: An :class:`~nlf_sb3.buffers.EpisodeBuffer`, whose ``add`` takes None for values and
+        log-probabilities (see ``sample_with_numpy``)
     :param rollout_buffer_kwargs: Its arguments
     :param stats_window_size: As in SB3
     :param tensorboard_log: As in SB3
@@ -63,7 +64,10 @@ class PlainREINFORCE(OnPolicyAlgorithm):
     :param seed: As in SB3
     :param device: As in SB3
     :param sample_with_numpy: Sample actions without torch where the policy is a plain MLP on the CPU
-        (:mod:`nlf_sb3.numpy_actor`): the same distribution, several times faster, another random stream
+        (:mod:`nlf_sb3.numpy_actor`): the same distribution, several times faster, another random stream. With one
+        environment it samples from a copy of the weights made at the start of each rollout: a callback that changes
+        the policy within one is heard in the next. Rollouts then have no values and log-probabilities at each step:
+        a callback finds None for them among its locals.
     """
 
     policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {  # type: ignore[assignment]
@@ -196,7 +200,7 @@ class PlainREINFORCE(OnPolicyAlgorithm):
         assert self._last_episode_starts is not None
         assert isinstance(rollout_buffer, EpisodeBuffer)
         self._actor = numpy_actor(self.policy) if self.sample_with_numpy else None
-        if self._actor is None:  # what NumPy knows has no layer that behaves otherwise in training
+        if self._needs_networks():
             self.policy.set_training_mode(False)
         self._compiled = CompiledActor(self._actor, self._sampling_rng) if self._actor and env.num_envs == 1 else None
         rollout_buffer.reset()
@@ -223,6 +227,10 @@ class PlainREINFORCE(OnPolicyAlgorithm):
         callback.update_locals(locals())
         callback.on_rollout_end()
         return True
+
+    def _needs_networks(self) -> bool:
+        """Whether a rollout passes through torch's networks: switching their mode takes as long as a few steps."""
+        return self._actor is None or self.baseline
 
     def _sample_actions(self, observations: Any) -> tuple[np.ndarray, th.Tensor | None, th.Tensor | None]:
         """Actions, values and log-probabilities; with NumPy sampling the latter two are left for the rollout's end."""
@@ -266,7 +274,7 @@ class PlainREINFORCE(OnPolicyAlgorithm):
 
     def train(self) -> None:
         """Update the policy on the episodes collected, in batches of whole episodes."""
-        if not self.policy.training:
+        if self._needs_networks() or not self.policy.training:
             self.policy.set_training_mode(True)
         self._update_learning_rate(self.policy.optimizer)
         reduce = th.mean if self.loss_reduction == "mean" else th.sum

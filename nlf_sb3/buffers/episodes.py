@@ -121,9 +121,10 @@ class EpisodeBuffer(FeedbackBufferMixin, _RowsWithoutValues):
         return int(self._first_rows[env])
 
     def row_indices(self) -> np.ndarray:
-        """Flat indices of the rows of all complete episodes, ``[N]``; not to be written to."""
+        """Flat indices of the rows of all complete episodes, ``[N]``, read-only."""
         if self._row_indices is None:
             self._row_indices = np.concatenate(self.episodes)
+            self._row_indices.setflags(write=False)
         return self._row_indices
 
     def _get_samples(self, batch_inds: np.ndarray, env: Any = None) -> Any:

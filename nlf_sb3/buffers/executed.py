@@ -8,7 +8,7 @@ from nlf_sb3.buffers.minibatches import MinibatchMixin
 
 
 class ExecutedActionsMixin(MinibatchMixin):
-    """Puts executed actions in the place of proposed ones, and remembers in which rows."""
+    """Knows in which rows somebody else acted, and what: a subclass's ``add`` puts that in the place of what was proposed."""
 
     executed: np.ndarray
     """``[n_steps, n_envs]``: whether somebody else acted."""

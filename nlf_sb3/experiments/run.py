@@ -7,6 +7,7 @@ import threading
 import traceback
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import cache
 from hashlib import sha256
 from importlib.metadata import version
 from importlib.resources import files
@@ -67,10 +68,12 @@ class Outcome:
     rows: bytes | None = None
 
 
+@cache
 def software() -> dict[str, str]:
     """Releases of what the figures depend on, without a build's suffix, in which the machines of a cluster may differ."""
     package = Path(str(files("nlf_sb3")))
-    code = b"".join(path.read_bytes() for path in sorted(package.rglob("*.py")))  # two checkouts have one version
+    # Two checkouts may have one version, and other ends of lines.
+    code = b"".join(path.read_bytes().replace(b"\r\n", b"\n") for path in sorted(package.rglob("*.py")))
     return {name: version(name).split("+")[0] for name in PACKAGES} | {"code of nlf-sb3": sha256(code).hexdigest()[:12]}
 
 

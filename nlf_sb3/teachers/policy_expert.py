@@ -35,7 +35,8 @@ class PolicyExpert(Expert):
 
     Its samples come from a generator of its own, so that asking it leaves the learner's random
     stream as it was. Samples of an unbounded Gaussian are clipped to the action space, as SB3 does
-    wherever it acts.
+    wherever it acts. It follows its policy as that is trained; one made by :meth:`load` has a policy of its own, and is the
+    faster for taking it as final.
 
     :param model: A model or a policy of SB3 or sb3-contrib
     :param deterministic: Act with the mode instead of a sample (the labels then say so)
@@ -81,6 +82,7 @@ class PolicyExpert(Expert):
         vec_normalize: VecNormalize | str | pathlib.Path | None = None,
         seed: int | None = 0,
         custom_objects: dict[str, Any] | None = None,
+        use_numpy: bool = True,
     ) -> PolicyExpert:
         """
         Load the policy out of a saved model, whichever SB3 or sb3-contrib algorithm saved it.
@@ -90,8 +92,8 @@ class PolicyExpert(Expert):
         :param vec_normalize: Statistics, or the file that ``VecNormalize.save`` wrote
         :param seed: Seed of the generator that draws its samples
         :param custom_objects: As in SB3's ``load``
-        :return: The expert, on the CPU. It answers single observations from a copy of the weights: should you train its
-            ``policy`` after all, make a ``PolicyExpert`` of that.
+        :param use_numpy: As in the constructor; single observations are answered from a copy of the weights besides
+        :return: The expert, on the CPU. Should you train its ``policy`` after all, make a ``PolicyExpert`` of that.
         """
         if isinstance(path, (str, pathlib.Path)) and not any(map(os.path.exists, (path, f"{path}.zip"))):
             mend = f"Save a model there with model.save (the pendulum's expert: nlf-sb3 train-expert --out {path})."
@@ -102,7 +104,7 @@ class PolicyExpert(Expert):
         if isinstance(vec_normalize, (str, pathlib.Path)):
             with open(vec_normalize, "rb") as file:
                 statistics = pickle.load(file)
-        expert = cls(policy, deterministic=deterministic, vec_normalize=statistics, seed=seed)
+        expert = cls(policy, deterministic=deterministic, vec_normalize=statistics, seed=seed, use_numpy=use_numpy)
         expert._compile()  # nobody trains this policy
         return expert
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from functools import partial
 from operator import itemgetter
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import gymnasium as gym
@@ -14,8 +15,8 @@ import stable_baselines3
 from gymnasium import spaces
 
 from nlf_sb3.experiments.bench.processes import check_same_copy, run_python
-from nlf_sb3.experiments.bench.records import Figure, Numbers, Reach, Trial, ratio_of_times, scaled
-from nlf_sb3.experiments.bench.timing import Elapsed, microseconds_per_call
+from nlf_sb3.experiments.bench.records import Figure, Numbers, Reach, Trial, scaled
+from nlf_sb3.experiments.bench.timing import microseconds_per_call
 from nlf_sb3.experiments.protocols import ENV_ID
 from nlf_sb3.feedback import Feedback
 from nlf_sb3.teachers import PolicyExpert
@@ -34,7 +35,8 @@ def expert_trials() -> list[Trial]:
             expert_queries,
             (
                 Figure("model.predict, 1 row", "us/row", itemgetter("predict")),
-                Figure("PolicyExpert.act, 1 row", "us/row", itemgetter("act")),
+                Figure("PolicyExpert(model).act, 1 row", "us/row", itemgetter("act")),
+                Figure("PolicyExpert.load(path).act, 1 row", "us/row", itemgetter("loaded")),
                 Figure(f"PolicyExpert.act, {BATCH:,} rows", "us/row", itemgetter("act_batch"), Reach("<=", 10)),
             ),
         )
@@ -49,11 +51,15 @@ def expert_queries(seed: int, scale: float) -> Numbers:
     """
     model = stable_baselines3.PPO("MlpPolicy", ENV_ID, seed=seed, device="cpu")
     expert = PolicyExpert(model, seed=seed)
+    with TemporaryDirectory() as folder:
+        model.save(Path(folder) / "expert.zip")
+        loaded = PolicyExpert.load(Path(folder) / "expert.zip", seed=seed)
     observations = np.random.default_rng(seed).standard_normal((BATCH, *(model.observation_space.shape or ())))
     one = observations[:1]
     return {
         "predict": microseconds_per_call(lambda: model.predict(one), scaled(1_000, scale)),
         "act": microseconds_per_call(lambda: expert.act(one), scaled(5_000, scale)),
+        "loaded": microseconds_per_call(lambda: loaded.act(one), scaled(5_000, scale)),
         "act_batch": microseconds_per_call(lambda: expert.act(observations), scaled(200, scale)) / BATCH,
     }
 
@@ -109,15 +115,13 @@ def wrapper_step(seed: int, scale: float) -> Numbers:
 
 def import_trials() -> list[Trial]:
     """The part ``import``. No warm-up: this process has just read and compiled the same files."""
-    own, unit = "nlf_sb3_import", "x import SB3's time"
     return [
         Trial(
             "imports",
             import_seconds,
             (
-                ratio_of_times("import nlf_sb3", unit, own, "stable_baselines3_import", Reach("<=", 1.1)),
-                ratio_of_times("import nlf_sb3, whole process", unit, "nlf_sb3_process", "stable_baselines3_process"),
-                Figure("import nlf_sb3", "s", itemgetter(f"{own}_seconds"), of_cpu=itemgetter(f"{own}_cpu_seconds")),
+                Figure("import nlf_sb3", "x import SB3's time", _import_ratio, Reach("<=", 1.1)),
+                Figure("import nlf_sb3", "s", lambda numbers: numbers["sb3_seconds"] + numbers["own_seconds"]),
             ),
             warm_up=False,
         )
@@ -128,19 +132,16 @@ def import_seconds(seed: int, scale: float) -> Numbers:
     """
     :param seed: Not used: nothing is drawn
     :param scale: Not used: it can't be shorter
-    :return: Seconds of both imports, in new processes, and of the processes
+    :return: Seconds of Stable-Baselines3's import in a new process, and of what nlf_sb3's, which contains it, takes on top
     """
-    numbers: Numbers = {}
-    for package in ("nlf_sb3", "stable_baselines3"):
-        code = (
-            f"import time; start, cpu_start = time.perf_counter(), time.process_time(); import {package}; "
-            f"print(time.perf_counter() - start, time.process_time() - cpu_start, time.process_time(), {package}.__file__)"
-        )
-        start = time.perf_counter()
-        seconds, cpu_seconds, process_cpu_seconds, file = run_python(code).split(maxsplit=3)
-        process_seconds = time.perf_counter() - start
-        numbers |= Elapsed(float(seconds), float(cpu_seconds)).named(f"{package}_import")
-        numbers |= Elapsed(process_seconds, float(process_cpu_seconds)).named(f"{package}_process")
-        if package == "nlf_sb3":
-            check_same_copy(file.strip())
-    return numbers
+    code = (
+        "import time; start = time.perf_counter(); import stable_baselines3; middle = time.perf_counter(); import nlf_sb3; "
+        "print(middle - start); print(time.perf_counter() - middle); print(nlf_sb3.__file__)"
+    )
+    sb3_seconds, own_seconds, file = run_python(code).splitlines()
+    check_same_copy(file)
+    return {"sb3_seconds": float(sb3_seconds), "own_seconds": float(own_seconds)}
+
+
+def _import_ratio(numbers: Numbers) -> float:
+    return (numbers["sb3_seconds"] + numbers["own_seconds"]) / numbers["sb3_seconds"]
