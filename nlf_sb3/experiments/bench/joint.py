@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import stable_baselines3
+import torch as th
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 
@@ -40,16 +41,20 @@ def beside_sb3(algorithm: str, steps: int, learns: bool, seed: int, scale: float
         arguments["n_steps"] = 8 * scaled(_PPO_STEPS // 8, min(scale, 1.0))  # so that minibatches of 64 fill the rollout
     shared: dict[str, Any] = {"seed": seed, "device": "cpu", **arguments}
     labels = {"joint": {"expert": PolicyExpert.load(expert_path(), seed=seed)}, "sb3": {}}
-    models: dict[str, OnPolicyAlgorithm] = {
-        name: getattr(package, algorithm)("MlpPolicy", make_vec_env(ENV_ID, N_ENVS), **shared, **labels[name])
-        for name, package in (("joint", nlf_sb3), ("sb3", stable_baselines3))
-    }
+    models: dict[str, OnPolicyAlgorithm] = {}
+    streams: dict[str, Any] = {}  # SB3 samples from the global generators: each learner finds them as it left them
+    for name, package in (("joint", nlf_sb3), ("sb3", stable_baselines3)):
+        models[name] = getattr(package, algorithm)("MlpPolicy", make_vec_env(ENV_ID, N_ENVS), **shared, **labels[name])
+        streams[name] = th.get_rng_state(), np.random.get_state()
     turns: dict[str, list[Elapsed]] = {name: [] for name in models}
     steps_of_turn = scaled(steps // ROUNDS, scale)
     for turn in range(ROUNDS):
         for name in sorted(models, reverse=turn % 2 == 1):  # neither is always the second
+            th.set_rng_state(streams[name][0])
+            np.random.set_state(streams[name][1])
             work = partial(models[name].learn, steps_of_turn, reset_num_timesteps=turn == 0)
             turns[name].append(timed(work)[0])
+            streams[name] = th.get_rng_state(), np.random.get_state()
     numbers: Numbers = {"steps": models["joint"].num_timesteps}
     for name, model in models.items():
         numbers |= Elapsed(*map(sum, zip(*map(astuple, turns[name]), strict=True))).named(name)

@@ -15,8 +15,8 @@ import stable_baselines3
 from gymnasium import spaces
 
 from nlf_sb3.experiments.bench.processes import check_same_copy, run_python
-from nlf_sb3.experiments.bench.records import Figure, Numbers, Reach, Trial, scaled
-from nlf_sb3.experiments.bench.timing import microseconds_per_call
+from nlf_sb3.experiments.bench.records import Figure, Numbers, Reach, Trial, ratio_of_times, scaled
+from nlf_sb3.experiments.bench.timing import Elapsed, microseconds_per_call
 from nlf_sb3.experiments.protocols import ENV_ID
 from nlf_sb3.feedback import Feedback
 from nlf_sb3.teachers import PolicyExpert
@@ -120,8 +120,8 @@ def import_trials() -> list[Trial]:
             "imports",
             import_seconds,
             (
-                Figure("import nlf_sb3", "x import SB3's time", _import_ratio, Reach("<=", 1.1)),
-                Figure("import nlf_sb3", "s", lambda numbers: numbers["sb3_seconds"] + numbers["own_seconds"]),
+                ratio_of_times("import nlf_sb3", "x import SB3's time", "nlf_sb3", "sb3", Reach("<=", 1.1)),
+                Figure("import nlf_sb3", "s", itemgetter("nlf_sb3_seconds"), of_cpu=itemgetter("nlf_sb3_cpu_seconds")),
             ),
             warm_up=False,
         )
@@ -132,16 +132,14 @@ def import_seconds(seed: int, scale: float) -> Numbers:
     """
     :param seed: Not used: nothing is drawn
     :param scale: Not used: it can't be shorter
-    :return: Seconds of Stable-Baselines3's import in a new process, and of what nlf_sb3's, which contains it, takes on top
+    :return: Seconds of Stable-Baselines3's import in a new process, and of nlf_sb3's, which contains it
     """
     code = (
-        "import time; start = time.perf_counter(); import stable_baselines3; middle = time.perf_counter(); import nlf_sb3; "
-        "print(middle - start); print(time.perf_counter() - middle); print(nlf_sb3.__file__)"
+        "import time; both = lambda: (time.perf_counter(), time.process_time()); start = both(); import stable_baselines3; "
+        "middle = both(); import nlf_sb3; print(*start, *middle, *both()); print(nlf_sb3.__file__)"
     )
-    sb3_seconds, own_seconds, file = run_python(code).splitlines()
+    clocks, file = run_python(code).splitlines()
     check_same_copy(file)
-    return {"sb3_seconds": float(sb3_seconds), "own_seconds": float(own_seconds)}
-
-
-def _import_ratio(numbers: Numbers) -> float:
-    return (numbers["sb3_seconds"] + numbers["own_seconds"]) / numbers["sb3_seconds"]
+    start, middle, end = np.array(clocks.split(), dtype=float).reshape(3, 2).tolist()
+    sb3, whole = (Elapsed(until[0] - start[0], until[1] - start[1]) for until in (middle, end))
+    return {**sb3.named("sb3"), **whole.named("nlf_sb3")}
