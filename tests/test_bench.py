@@ -278,10 +278,10 @@ def test_training_that_does_not_repeat_itself_is_no_pair():
 
 
 def test_without_learning_both_take_the_same_steps_and_with_it_they_do_not():
-    numbers = joint.beside_sb3("A2C", 800, False, seed=2, scale=1.0)
+    numbers = joint.beside_sb3("A2C", 960, False, seed=2, scale=1.0)
     assert numbers["joint_episodes"] == numbers["sb3_episodes"]
-    numbers = joint.beside_sb3("A2C", 800, True, seed=2, scale=1.0)
-    assert numbers["steps"] == 800
+    numbers = joint.beside_sb3("A2C", 960, True, seed=2, scale=1.0)
+    assert numbers["steps"] == 960
     assert numbers["joint_episodes"] != numbers["sb3_episodes"]
 
 
