@@ -45,7 +45,7 @@ def whole(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(printed):
         patch.setattr(scaling, "ENVIRONMENTS", (1, 64))  # of each kind the same, only fewer
         patch.setattr(scaling, "WIDTHS", (16,))
-        patch.setenv("COLUMNS", "120")
+        patch.setenv("COLUMNS", "80")
         command(patch, "--scale", "0.001", "--repeats", "1", "--out", out)
     assert th.get_num_threads() == threads
     assert [path.name for path in out.iterdir()] == ["bench.json"]
@@ -115,6 +115,9 @@ def test_values_follow_from_what_was_measured(whole):
 
 def test_the_table_shows_it(whole):
     content, printed = whole
+    table = printed[printed.index("nlf-sb3 bench") :]
+    assert "…" not in table, "cut off, in a terminal of 80 columns"
+    printed = " ".join(table.split())
     for one in content["measurements"]:
         assert one["name"].split(",")[0] in printed
     shown = f"{content['measurements'][0]['median']:.3g}"

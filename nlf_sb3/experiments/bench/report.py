@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch as th
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from threadpoolctl import threadpool_info
 
@@ -66,21 +67,18 @@ def table_of(measurements: Sequence[Measurement], repeats: int, scale: float) ->
     caption += "CPU: the median by processor time, which other processes disturb less."
     if scale != 1:
         caption += f" Scale {scale:g}: fewer or more steps and episodes than the names say."
-    table = Table(
-        title=f"nlf-sb3 bench, {repeats} repeat{'s' if repeats > 1 else ''}", caption=caption, caption_justify="left"
-    )
-    for name in ("part", "what", "unit"):
-        table.add_column(name, no_wrap=name == "part")
+    title = f"nlf-sb3 bench, {repeats} repeat{'s' if repeats > 1 else ''}"
+    table = Table(title=title, caption=caption, caption_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    table.add_column("what, in which unit")
     for name in ("median", "\\[low, high]", "CPU", "reach"):
         table.add_column(name, justify="right", no_wrap=True)
     for part, own in groupby(measurements, key=lambda measurement: measurement.part):
-        for row, measurement in enumerate(own):
+        table.add_row(f"[bold]{part}[/]")
+        for measurement in own:
             interval = measurement.interval
             mark = "*" if interval.kind == "range" else ""
             table.add_row(
-                "" if row else part,
-                measurement.name,
-                measurement.unit,
+                f"{measurement.name} [dim]({measurement.unit})[/]",
                 _number(measurement.median),
                 f"\\[{_number(interval.low)}, {_number(interval.high)}]{mark}",
                 "" if measurement.cpu_median is None else _number(measurement.cpu_median),
