@@ -15,7 +15,7 @@ class CompiledActor:
     Samples as :class:`~nlf_sb3.numpy_actor.NumpyActor` does, one row at a time, from a copy of its parameters.
 
     Biases are columns of the weights, and noise comes in blocks: a call of NumPy's costs as much as many numbers. The copy
-    is of the moment; make a new one after every update.
+    is of the moment; make a new one whenever the policy has changed.
 
     :param actor: The actor to copy
     :param rng: Draws the samples
