@@ -36,7 +36,7 @@ def expert_trials() -> list[Trial]:
             (
                 Figure("model.predict, 1 row", "us/row", itemgetter("predict")),
                 Figure("PolicyExpert(model).act, 1 row", "us/row", itemgetter("act")),
-                Figure("PolicyExpert.load(path).act, 1 row", "us/row", itemgetter("loaded")),
+                Figure("loaded PolicyExpert.act, 1 row", "us/row", itemgetter("loaded")),
                 Figure(f"PolicyExpert.act, {BATCH:,} rows", "us/row", itemgetter("act_batch"), Reach("<=", 10)),
             ),
         )

@@ -69,7 +69,7 @@ def table_of(measurements: Sequence[Measurement], repeats: int, scale: float) ->
         caption += f" Scale {scale:g}: fewer or more steps and episodes than the names say."
     title = f"nlf-sb3 bench, {repeats} repeat{'s' if repeats > 1 else ''}"
     table = Table(title=title, caption=caption, caption_justify="left", box=SIMPLE_HEAD, pad_edge=False)
-    table.add_column("what, in which unit")
+    table.add_column("what, in which unit", overflow="fold")  # nothing may be cut off
     for name in ("median", "\\[low, high]", "CPU", "reach"):
         table.add_column(name, justify="right", no_wrap=True)
     for part, own in groupby(measurements, key=lambda measurement: measurement.part):
