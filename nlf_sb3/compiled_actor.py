@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from nlf_sb3.numpy_actor import NumpyActor
+from nlf_sb3.numpy_actor import NumpyActor, softplus_std
 
 
 class CompiledActor:
@@ -27,7 +27,6 @@ class CompiledActor:
         self._actor = actor
         self._rng = rng
         self._family = actor.family
-        self._mean_and_std = actor.mean_and_std
         widths = [actor.layers[0][0].shape[1], *(len(bias) for _, bias, _ in actor.layers)]
         inputs = [np.ones(width + 1, np.float32) for width in widths]  # the last of each stays 1, for the bias
         self._input = inputs[0][:-1]
@@ -36,6 +35,8 @@ class CompiledActor:
             for (weight, bias, activation), before, after in zip(actor.layers, inputs, inputs[1:], strict=False)
         ]
         self._outputs = inputs[-1][:-1]
+        n_means = len(self._outputs) // 2 if self._family == "softplus" else len(self._outputs)
+        self._mean, self._raw_std = self._outputs[:n_means], self._outputs[n_means:]
         self._std = np.float32(1) if actor.log_std is None else np.exp(actor.log_std)
         self._noise = np.empty((0, 1), np.float32)
         self._n_used = 0
@@ -62,13 +63,14 @@ class CompiledActor:
         if self._family == "categorical":
             noisy = outputs if deterministic else outputs + self._next_noise(len(outputs), self._gumbel)
             return np.array([noisy.argmax()])
-        mean, std = self._mean_and_std(outputs[None])
+        mean = self._mean
         if deterministic:
             drawn = mean.copy()
-            return drawn
-        drawn = std * self._next_noise(mean.shape[1], self._normal)
+            return drawn[None]
+        drawn = softplus_std(self._raw_std)
+        drawn *= self._next_noise(len(mean), self._normal)
         drawn += mean
-        return drawn
+        return drawn[None]
 
     def _next_noise(self, size: int, draw: Callable[[int], np.ndarray]) -> np.ndarray:
         if self._n_used == len(self._noise):

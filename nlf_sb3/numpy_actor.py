@@ -113,7 +113,16 @@ class NumpyActor:
             assert self.log_std is not None
             return outputs, np.exp(self.log_std)
         dim = outputs.shape[1] // 2
-        return outputs[:, :dim], np.logaddexp(outputs[:, dim:], _ZERO) + _MIN_STD
+        return outputs[:, :dim], softplus_std(outputs[:, dim:])
+
+
+def softplus_std(outputs: np.ndarray) -> np.ndarray:
+    """
+    :param outputs: What a :class:`~nlf_sb3.policies.SoftplusGaussianPolicy` puts out for its spreads, of any shape
+    :return: The standard deviations, of the same shape
+    """
+    std: np.ndarray = np.logaddexp(outputs, _ZERO) + _MIN_STD
+    return std
 
 
 def numpy_actor(policy: Any) -> NumpyActor | None:

@@ -79,9 +79,12 @@ def _fits_box(actions: Any, space: spaces.Space, n_rows: int) -> bool:
         or actions.dtype.kind != "f"
     ):
         return False
+    if actions.size == 1:
+        value = actions.item()
+        return bool(space.low.item() <= value <= space.high.item() and value - value == 0.0)  # infinity isn't finite
     if n_rows == 1 and actions.size <= _FEW:
         bounds = zip(actions.ravel().tolist(), space.low.ravel().tolist(), space.high.ravel().tolist(), strict=True)
-        return all([low <= value <= high and value - value == 0.0 for value, low, high in bounds])  # infinity isn't finite
+        return all([low <= value <= high and value - value == 0.0 for value, low, high in bounds])
     return bool(((actions >= space.low) & (actions <= space.high) & np.isfinite(actions)).all())
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any, ClassVar, Literal, TypeVar
 
 import numpy as np
@@ -21,6 +22,7 @@ from stable_baselines3.common.utils import explained_variance, obs_as_tensor
 from stable_baselines3.common.vec_env import VecEnv
 from torch.nn import functional
 
+from nlf_sb3.algorithms.idle_critic import idle_critic
 from nlf_sb3.buffers import DictEpisodeBuffer, EpisodeBuffer
 from nlf_sb3.compiled_actor import CompiledActor
 from nlf_sb3.losses import policy_gradient_loss
@@ -78,6 +80,8 @@ class PlainREINFORCE(OnPolicyAlgorithm):
     }
     rollout_buffer: Any
     """An :class:`~nlf_sb3.buffers.EpisodeBuffer`."""
+    idle_critic: bool = True
+    """Whether the value network is spared where there is no baseline; False evaluates it for nothing, with the same result."""
     _initial_capacity = 1024
 
     def __init__(
@@ -280,13 +284,15 @@ class PlainREINFORCE(OnPolicyAlgorithm):
         reduce = th.mean if self.loss_reduction == "mean" else th.sum
         for data in self.rollout_buffer.get(self.batch_size):
             actions = data.actions.long().flatten() if isinstance(self.action_space, spaces.Discrete) else data.actions
-            values, log_prob, entropy = self.policy.evaluate_actions(data.observations, actions)
+            with contextlib.nullcontext() if self.baseline or not self.idle_critic else idle_critic(self.policy):
+                values, log_prob, entropy = self.policy.evaluate_actions(data.observations, actions)
             policy_loss = reduce(policy_gradient_loss(log_prob, data.advantages))
             assert entropy is not None
             entropy_loss = -reduce(entropy)
-            value_loss = reduce(functional.mse_loss(values.flatten(), data.returns, reduction="none"))
             loss = policy_loss + self.ent_coef * entropy_loss
+            value_loss = None
             if self.baseline:
+                value_loss = reduce(functional.mse_loss(values.flatten(), data.returns, reduction="none"))
                 loss = loss + self.vf_coef * value_loss
             self.policy.optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
@@ -296,11 +302,11 @@ class PlainREINFORCE(OnPolicyAlgorithm):
         self._n_updates += 1
         self._record_losses(policy_loss, entropy_loss, value_loss)
 
-    def _record_losses(self, policy_loss: th.Tensor, entropy_loss: th.Tensor, value_loss: th.Tensor) -> None:
+    def _record_losses(self, policy_loss: th.Tensor, entropy_loss: th.Tensor, value_loss: th.Tensor | None) -> None:
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
         self.logger.record("train/policy_loss", policy_loss.item())
         self.logger.record("train/entropy_loss", entropy_loss.item())
-        if self.baseline:
+        if value_loss is not None:
             buffer = self.rollout_buffer
             rows = buffer.row_indices()
             values, returns = buffer.take_rows(buffer.values, rows), buffer.take_rows(buffer.returns, rows)

@@ -35,8 +35,6 @@ class ExecutedActionsMixin(MinibatchMixin):
 
     def _as_executed(self, action: np.ndarray) -> np.ndarray:
         """What was executed in this step, where the agent proposed ``action``, ``[n_envs, action_dim]``."""
-        if not self._executed_now:
-            return action
         action = np.array(action).reshape((self.n_envs, self.action_dim))
         for env, executed in self._executed_now.items():
             action[env] = executed

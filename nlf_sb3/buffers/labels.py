@@ -54,7 +54,9 @@ class FeedbackBufferMixin(ExecutedActionsMixin):
                 if start:
                     self.episode_actions[env] = []
                 self.episode_actions[env].append(rows[env].copy())
-        super().add(obs, self._as_executed(action), reward, episode_start, *args, **kwargs)
+        if self._executed_now:
+            action = self._as_executed(action)
+        super().add(obs, action, reward, episode_start, *args, **kwargs)
 
     def add_label(self, env: int, feedback: Feedback, action: np.ndarray) -> bool:
         """

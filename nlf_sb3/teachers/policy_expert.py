@@ -70,6 +70,10 @@ class PolicyExpert(Expert):
         self.deterministic = deterministic
         self.label = "mode" if deterministic or not _samples(policy) else "sample"
         self._actor = numpy_actor(policy) if use_numpy else None
+        space = policy.action_space
+        self._action_shape = (-1, *(space.shape or ()))
+        # With a row's dimension: NumPy takes longer where it has to broadcast one.
+        self._bounds = (space.low[None], space.high[None]) if isinstance(space, spaces.Box) else None
         self._compiled: CompiledActor | None = None
         self.seed(seed)
 
@@ -138,8 +142,8 @@ class PolicyExpert(Expert):
                 actions = self._compiled.act(inputs, self.deterministic)
             else:
                 actions = self._actor.act(inputs, self._rng, self.deterministic)
-            if isinstance(space, spaces.Box):
-                actions = np.minimum(np.maximum(actions.reshape(-1, *space.shape), space.low), space.high)
+            if self._bounds is not None:
+                actions = np.minimum(np.maximum(actions.reshape(self._action_shape), self._bounds[0]), self._bounds[1])
             return actions
         with self._own_random_stream():
             self._draw_exploration(n_rows(observations))
