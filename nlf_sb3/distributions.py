@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch as th
+from gymnasium import spaces
 from stable_baselines3.common.distributions import (
     Distribution,
     SquashedDiagGaussianDistribution,
@@ -136,6 +137,16 @@ def log_relative_density(distribution: Distribution, log_prob: th.Tensor) -> th.
     mode = distribution.mode()
     n_dimensions = mode.shape[1] if mode.dim() > 1 else 1
     return ((log_prob - distribution.log_prob(mode)) / n_dimensions).clamp(max=0.0)
+
+
+def log_rescaling(space: spaces.Box) -> float:
+    r"""
+    How log-densities over [-1, 1] differ from those over a space's bounds, which squashed actions are rescaled to.
+
+    :param space: A bounded space
+    :return: The sum of :math:`\log((high - low) / 2)` over its dimensions
+    """
+    return float(np.log((space.high.astype(np.float64) - space.low) / 2.0).sum())
 
 
 def _parts(distribution: Distribution) -> list[Any]:

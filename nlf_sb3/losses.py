@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch as th
@@ -94,3 +95,20 @@ def policy_shaping_weight(log_relative_density: th.Tensor, offset: float = 0.1) 
     :return: ``[B]``, in (0, 1 / (1 + c)]
     """
     return th.sigmoid(log_relative_density - th.log(th.tensor(offset)))
+
+
+def truncated_importance_weight(log_prob: th.Tensor, expert_log_prob: th.Tensor, bound: float = 1.0) -> th.Tensor:
+    r"""
+    :math:`\min(c, \pi(a|s) / \pi_E(a|s))`: what a row that the expert drew counts for the policy.
+
+    The truncated importance weight of V-trace (Espeholt et al., 2018, section 4.1, https://arxiv.org/abs/1802.01561);
+    with c = 1 it is Retrace's trace coefficient at :math:`\lambda = 1` (Munos et al., 2016,
+    https://arxiv.org/abs/1606.02647). The ratio is that of whole actions, over all their dimensions.
+
+    :param log_prob: log pi(a | s) under the policy that collected the rollout, ``[B]``
+    :param expert_log_prob: log pi_E(a | s), a density in the same units, ``[B]``
+    :param bound: c, positive
+    :return: ``[B]``, in (0, c]
+    """
+    _check_rank_one(log_prob=log_prob, expert_log_prob=expert_log_prob)
+    return th.exp((log_prob - expert_log_prob).clamp(max=math.log(bound)))

@@ -25,7 +25,8 @@ class ExpertSegment:
     :param truncated: Whether a time limit ended it. With both False it was cut by ``max_segment_steps``.
     :param last_observation: The observation after the last step, ``[*obs_shape]``
     :param fork_step: How many leading steps are the agent's
-    :param expert_log_probs: log pi_E of the expert's actions, ``[T - fork_step]``, if it is known
+    :param expert_log_probs: log pi_E of the expert's actions in the environment's units
+        (:meth:`~nlf_sb3.teachers.Expert.log_density`), ``[T - fork_step]``, if it is known
     :param action_masks: What the environment allowed, ``[T, n_choices]``, if it masks actions
     :raises FeedbackError: If the numbers of rows differ, or a reward is not finite
     """

@@ -10,15 +10,14 @@ from typing import Any
 import numpy as np
 import torch as th
 
-from nlf_sb3.algorithms.advantages import AdvantageScale
 from nlf_sb3.algorithms.imitation import ImitationTerm
-from nlf_sb3.algorithms.injection import InjectionTerm, build_injected_rows
+from nlf_sb3.algorithms.injecting import TrainsOnInjected
+from nlf_sb3.algorithms.injection import InjectionTerm
 from nlf_sb3.algorithms.joint import attached_loss, gradient_norms
 from nlf_sb3.algorithms.rows import InjectedRows
-from nlf_sb3.algorithms.takeover import SettlesTakeovers, TakeoverWeights
+from nlf_sb3.algorithms.takeover import TakeoverWeights
 from nlf_sb3.buffers.minibatches import Minibatch
 from nlf_sb3.closed_forms import Cotangents
-from nlf_sb3.losses import policy_gradient_loss
 from nlf_sb3.schedules import as_schedule, check_alpha
 
 
@@ -44,7 +43,7 @@ class Update:
         return self.imitation is not None or self.injected is not None or self.weights is not None
 
 
-class FeedbackAlgorithm(SettlesTakeovers):
+class FeedbackAlgorithm(TrainsOnInjected):
     """
     Mix into an on-policy algorithm of SB3, in front of it. Arguments that are not listed here are the original's.
 
@@ -71,6 +70,14 @@ class FeedbackAlgorithm(SettlesTakeovers):
         the mean of their squared value errors (their sum, if ``loss_reduction="sum"``), whatever ``injection`` and
         ``injection_coef`` are. They are an injected episode's rows, or those of a rollout that the expert acted in
         (``mode="takeover"``). Their returns are the expert's, so that by default they stay out of the critic.
+    :param injection_weights: What each of the expert's rows counts, whatever ``injection`` is. ``"none"``: 1, the paper's.
+        ``"importance"``: min(c, pi / pi_E), which needs the expert's own log-probabilities. ``"shaping"``: p / (p + 0.1),
+        p the density relative to the policy's mode. ``"shaping_negative"``: that where the advantage is negative, 1
+        elsewhere. ``"auto"``: ``"shaping_negative"`` if ``injection="bounded"``, else ``"none"``
+        (:class:`~nlf_sb3.algorithms.weights.ExpertWeights`)
+    :param injection_max_weight: c of ``"importance"``
+    :param injection_prefix: ``"twice"``: the steps that a forked episode shares count as rows of the agent's and again as
+        rows of the episode, credited with what the expert made of them. ``"once"``: as rows of the agent's alone
     :param mode_trains_std: Let labels that are the expert's mode train the standard deviation too
     :param on_error: ``"raise"``, or ``"skip"`` to count bad feedback (``feedback/skipped``) and go on
     :param log_gradients: Log both terms' gradient norms and their cosine, on the first minibatch of each
@@ -146,46 +153,6 @@ class FeedbackAlgorithm(SettlesTakeovers):
             for name, value in before.items():
                 setattr(self, name, value)
 
-    def _injected_rows(self) -> InjectedRows | None:
-        if not self.rollout_buffer.segments:
-            return None
-        assert self.env is not None
-        rows = build_injected_rows(
-            self.policy,
-            self.env,
-            self.rollout_buffer.segments,
-            make_rows=self._policy_rows,
-            gamma=self.gamma,
-            agents_advantages=self._advantage_scale(),
-            use_critic=self._uses_critic(),
-            bootstrap_at_time_limit=self._bootstraps_at_time_limit(),
-            bounded=self.injection == "bounded",
-        )
-        self.logger.record("injection/advantage_mean", rows.advantages.mean().item())
-        return rows
-
-    def _injection_term(self, rows: InjectedRows, n_rows: int) -> InjectionTerm:
-        return InjectionTerm(
-            rows,
-            self._policy_losses,
-            n_rows=n_rows,
-            coef=self.injection_coef if self.injection == "bounded" else None,
-            # What the term gives is scaled by N where losses are sums; this one is a sum over its own K rows.
-            vf_coef=self.injection_vf_coef * self._loss_scale(len(rows)) / self._loss_scale(n_rows),
-            rng=self._feedback_rng,
-        )
-
-    def _separate_update(self, injection: InjectionTerm, scale: float, n_rows: int) -> None:
-        """The paper's order: the injected episodes' own optimiser step, on the policy that the agent's has left."""
-        self.policy.set_training_mode(True)
-        policy_loss, value_loss = injection.loss_of_all()
-        loss = self._loss_scale(n_rows) * (scale * policy_loss + value_loss)
-        self.policy.optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        if self.max_grad_norm is not None:
-            th.nn.utils.clip_grad_norm_(self.policy.parameters(), self.max_grad_norm)
-        self.policy.optimizer.step()
-
     def _gradient_observer(self, imitation: ImitationTerm | None, alpha: float) -> Any:
         if not self.log_gradients or imitation is None:
             return None
@@ -198,18 +165,3 @@ class FeedbackAlgorithm(SettlesTakeovers):
             self.logger.record("train/gradient_cosine", cosine)
 
         return observe
-
-    # What an algorithm says of its own policy loss:
-
-    def _policy_losses(self, log_prob: th.Tensor, old_log_prob: th.Tensor, advantages: th.Tensor) -> th.Tensor:
-        """The algorithm's policy loss, row by row, for injected rows: ``[k]`` each."""
-        return policy_gradient_loss(log_prob, advantages)
-
-    def _advantage_scale(self) -> AdvantageScale:
-        """The scale of the agent's advantages in this rollout."""
-        advantages = self.rollout_buffer.advantages
-        std = float(advantages.std(ddof=1)) if advantages.size > 1 else 0.0
-        return AdvantageScale(float(advantages.mean()), std, bool(getattr(self, "normalize_advantage", False)))
-
-    def _bootstraps_at_time_limit(self) -> bool:
-        return True

@@ -7,35 +7,29 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from gymnasium import spaces
 from stable_baselines3.common.vec_env import unwrap_vec_normalize
 
 from nlf_sb3.algorithms.imitation import in_policy_scale
-from nlf_sb3.algorithms.settings import FeedbackSettings
+from nlf_sb3.algorithms.staging import StagesInjection
 from nlf_sb3.algorithms.statistics import FeedbackStatistics, expert_agreement
-from nlf_sb3.algorithms.vec_envs import check_vec_wrappers
-from nlf_sb3.algorithms.wrapper_order import ask_wrappers, check_wrapper_order
+from nlf_sb3.algorithms.wrapper_order import check_wrapper_order
 from nlf_sb3.buffers.labels import NO_LABEL, keep_feedback
 from nlf_sb3.errors import FeedbackError
 from nlf_sb3.feedback import (
     EXECUTED_ACTION_KEY,
-    EXECUTED_LOG_PROB_KEY,
     EXPERT_SEGMENT_KEY,
     FEEDBACK_ERROR_KEY,
     FEEDBACK_KEY,
     Feedback,
 )
 from nlf_sb3.seeding import derived_generator, derived_seed
-from nlf_sb3.segments import ExpertSegment, Observations
+from nlf_sb3.segments import Observations
 from nlf_sb3.validation import check_actions
-from nlf_sb3.wrappers import FeedbackWrapper, TrajectoryInjection
+from nlf_sb3.wrappers import FeedbackWrapper
 
 
-class CollectsFeedback(FeedbackSettings):
+class CollectsFeedback(StagesInjection):
     """Makes the rollout buffer keep feedback, and fills it from the infos of each step."""
-
-    rollout_buffer: Any
-    """A :class:`~nlf_sb3.buffers.FeedbackBufferMixin` of whatever class the algorithm uses."""
 
     def _setup_model(self) -> None:
         super()._setup_model()
@@ -74,23 +68,6 @@ class CollectsFeedback(FeedbackSettings):
         self._promised_feedback = any(self.env.env_is_wrapped(FeedbackWrapper))
         self._raw_last_obs = self._original_observations()
         return result
-
-    def _prepare_for_injection(self) -> None:
-        assert self.env is not None
-        modes = self._injection_modes()
-        if "fork" in modes:
-            check_vec_wrappers(self.env)
-            self.rollout_buffer.keep_episode_actions()
-        if "takeover" in modes and self.injection == "separate":
-            raise FeedbackError(
-                "injection='separate' gives forked episodes an update of their own; with mode='takeover' the expert's steps "
-                "are rows of the rollout. Use injection='bounded' or 'plain'."
-            )
-
-    def _injection_modes(self) -> set[str]:
-        """The modes of the environments' TrajectoryInjection, if they have any."""
-        assert self.env is not None
-        return set(ask_wrappers(self.env, TrajectoryInjection, "injection_mode"))
 
     def _original_observations(self) -> Observations | None:
         """The last observations before VecNormalize changed them, if an expert needs them and it did."""
@@ -144,40 +121,6 @@ class CollectsFeedback(FeedbackSettings):
         elif feedback.steps_ago and self.rollout_buffer.pos - feedback.steps_ago < self.rollout_buffer.first_row(env):
             self._statistics.late += 1
         self._statistics.count(feedback)
-
-    def _stage_executed(self, env: int, info: dict[str, Any]) -> None:
-        try:
-            action = check_actions(np.asarray(info[EXECUTED_ACTION_KEY])[None], self.action_space, 1, "executed action")
-        except FeedbackError as error:  # on_error="skip" can't help: the row would pass for the agent's own
-            raise FeedbackError(f"environment {env}, step {self.num_timesteps}: {error}") from error
-        proposed = in_policy_scale(self.policy, action)[0]
-        self.rollout_buffer.add_executed(env, proposed, info.get(EXECUTED_LOG_PROB_KEY))
-        self.num_expert_steps += 1
-        self._statistics.count_executed()
-
-    def _stage_segment(self, env: int, segment: Any) -> None:
-        if not isinstance(segment, ExpertSegment):
-            raise FeedbackError(f"info[{EXPERT_SEGMENT_KEY!r}] is {type(segment).__name__}, expected nlf_sb3.ExpertSegment.")
-        check_actions(segment.actions, self.action_space, len(segment), "expert segment")
-        self._check_segment(segment)
-        if not self.rollout_buffer.add_segment(env, segment, self._prefix_as_executed):
-            self._statistics.dropped_segments += 1
-            return
-        self.num_expert_steps += len(segment) - segment.fork_step
-        self._statistics.count_segment(segment)
-
-    def _check_segment(self, segment: ExpertSegment) -> None:
-        """Raise on what this algorithm can't train on."""
-
-    def _prefix_as_executed(self, actions: np.ndarray) -> np.ndarray:
-        """Proposed actions, ``[n, action_dim]``, as the environment got them: rescaled or clipped."""
-        space = self.action_space
-        actions = actions.reshape(len(actions), *(space.shape or ()))
-        if isinstance(space, spaces.Box):
-            return (
-                self.policy.unscale_action(actions) if self.policy.squash_output else np.clip(actions, space.low, space.high)
-            )
-        return actions
 
     def _warn_of_broken_promise(self) -> None:
         statistics = self._statistics

@@ -34,6 +34,11 @@ class RecurrentRows(PolicyRows):
         self._starts = np.asarray(starts, dtype=bool)
         self._states = states
 
+    def subset(self, chosen: np.ndarray) -> RecurrentRows:
+        begins = self._starts[chosen] | (np.diff(chosen, prepend=-2) != 1)
+        states = _index_states(self._states, chosen)
+        return RecurrentRows(self._policy, index_observations(self.observations, chosen), self.actions[chosen], begins, states)
+
     def order(self, rng: np.random.Generator) -> np.ndarray:
         """
         :param rng: Chooses where to begin

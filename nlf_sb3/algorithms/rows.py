@@ -45,6 +45,14 @@ class PolicyRows:
     def __len__(self) -> int:
         return len(self.actions)
 
+    def subset(self, chosen: np.ndarray) -> PolicyRows:
+        """
+        :param chosen: Indices of rows, ascending, ``[k]``
+        :return: These rows alone
+        """
+        masks = None if self.action_masks is None else self.action_masks[chosen]
+        return PolicyRows(self._policy, index_observations(self.observations, chosen), self.actions[chosen], masks)
+
     def order(self, rng: np.random.Generator) -> np.ndarray:
         """
         :param rng: Shuffles

@@ -8,6 +8,7 @@ import numpy as np
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.vec_env import VecEnv
 
+from nlf_sb3.algorithms.weights import MAX_IMPORTANCE_WEIGHT, WEIGHT_KINDS, ExpertWeights, expert_weights
 from nlf_sb3.demonstrations import Demonstrations
 from nlf_sb3.errors import FeedbackError
 from nlf_sb3.lean_vec_env import make_lean
@@ -23,9 +24,22 @@ STATE_KEY = "nlf_sb3"
 _CHOICES = {
     "imitation": ("nll", "kl"),
     "injection": ("bounded", "plain", "separate"),
+    "injection_weights": WEIGHT_KINDS,
+    "injection_prefix": ("twice", "once"),
     "on_error": ("raise", "skip"),
 }
-_SAVED = ("imitation", "injection", "injection_coef", "injection_vf_coef", "mode_trains_std", "on_error", "log_gradients")
+_SAVED = (
+    "imitation",
+    "injection",
+    "injection_coef",
+    "injection_vf_coef",
+    "injection_weights",
+    "injection_max_weight",
+    "injection_prefix",
+    "mode_trains_std",
+    "on_error",
+    "log_gradients",
+)
 _PROGRESS = ("num_expert_queries", "num_expert_steps", "_agents_statistics")
 
 
@@ -46,6 +60,9 @@ class FeedbackSettings(OnPolicyAlgorithm):
         injection: Literal["bounded", "plain", "separate"] = "bounded",
         injection_coef: float = 1.0,
         injection_vf_coef: float = 0.0,
+        injection_weights: Literal["auto", "none", "importance", "shaping", "shaping_negative"] = "auto",
+        injection_max_weight: float = MAX_IMPORTANCE_WEIGHT,
+        injection_prefix: Literal["twice", "once"] = "twice",
         mode_trains_std: bool = False,
         on_error: Literal["raise", "skip"] = "raise",
         log_gradients: bool = False,
@@ -58,6 +75,9 @@ class FeedbackSettings(OnPolicyAlgorithm):
         self.injection = injection
         self.injection_coef = injection_coef
         self.injection_vf_coef = injection_vf_coef
+        self.injection_weights = injection_weights
+        self.injection_max_weight = injection_max_weight
+        self.injection_prefix = injection_prefix
         self.mode_trains_std = mode_trains_std
         self.on_error = on_error
         self.log_gradients = log_gradients
@@ -88,6 +108,8 @@ class FeedbackSettings(OnPolicyAlgorithm):
         for name in ("injection_coef", "injection_vf_coef"):
             if not 0.0 <= getattr(self, name) < np.inf:
                 raise ValueError(f"{name}: got {getattr(self, name)!r}, expected a finite number of at least 0.")
+        if not 0.0 < self.injection_max_weight < np.inf:
+            raise ValueError(f"injection_max_weight: got {self.injection_max_weight!r}, expected a finite number above 0.")
         if self.expert is not None:
             self.expert = as_expert(self.expert)
         if self.demonstrations is not None and self.env is not None:
@@ -98,6 +120,10 @@ class FeedbackSettings(OnPolicyAlgorithm):
                 f"imitation='kl' needs an expert with a distribution, and {type(self.expert).__name__} has none "
                 "(or acts with its mode). Use a stochastic expert, or imitation='nll'."
             )
+
+    def _expert_weights(self) -> ExpertWeights:
+        """What the arguments say of the expert's rows."""
+        return expert_weights(self.injection_weights, self.injection_max_weight, is_bounded=self.injection == "bounded")
 
     def _excluded_save_params(self) -> list[str]:
         own = ["alpha", "expert", "demonstrations", *_SAVED, *_PROGRESS]

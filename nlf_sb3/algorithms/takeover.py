@@ -10,10 +10,11 @@ import numpy as np
 import torch as th
 from stable_baselines3.common.utils import obs_as_tensor
 
-from nlf_sb3.algorithms.advantages import AdvantageScale, shaping_weights
+from nlf_sb3.algorithms.advantages import AdvantageScale
 from nlf_sb3.algorithms.imitation import raw_policy_actions
 from nlf_sb3.algorithms.labelling import LabelsRollouts
 from nlf_sb3.algorithms.rows import Evaluation, PolicyRows
+from nlf_sb3.algorithms.weights import in_policy_density
 from nlf_sb3.buffers.minibatches import Minibatch
 from nlf_sb3.distributions import log_relative_density
 from nlf_sb3.returns import advantages_until_takeover
@@ -60,6 +61,18 @@ class SettlesTakeovers(LabelsRollouts):
                 "REINFORCE without baseline=True). With mode='takeover' the expert's rows are rows of that loss. Give "
                 "vf_coef a positive value, or leave injection_vf_coef at 0."
             )
+        if "takeover" in self._injection_modes():
+            self._check_signs()
+
+    def _check_signs(self) -> None:
+        """Raise where weights go by an advantage's sign that only a minibatch will give it."""
+        normalises_later = self.injection == "plain" and bool(getattr(self, "normalize_advantage", False))
+        if normalises_later and self._expert_weights().kind == "shaping_negative":
+            raise ValueError(
+                "injection_weights='shaping_negative' goes by the sign of an advantage. With injection='plain' and "
+                "normalize_advantage=True the rows of takeovers get theirs minibatch by minibatch. Use "
+                "injection_weights='shaping', injection='bounded' or normalize_advantage=False."
+            )
 
     def _settle_takeovers(self) -> TakeoverWeights | None:
         """Complete the rows in which somebody else acted. Returns all rows' weights, or None if there is none."""
@@ -69,6 +82,7 @@ class SettlesTakeovers(LabelsRollouts):
         if not executed.any():
             return None
         experts = rows[executed]
+        self._check_signs()
         self._check_executed(experts)
         relative = self._settle_log_probs(experts)
         self._end_advantages_at_takeovers()
@@ -77,9 +91,23 @@ class SettlesTakeovers(LabelsRollouts):
         by_index = np.zeros(buffer.buffer_size * buffer.n_envs, dtype=bool)
         by_index[experts] = True
         shapes = th.ones(len(by_index), device=self.device)
-        if self.injection == "bounded":
-            shapes[experts] = shaping_weights(advantages, relative, th.ones_like(advantages, dtype=th.bool))
+        shapes[experts] = self._weights_of_executed(experts, advantages, relative)
         return self._takeover_weights(rows, by_index, shapes)
+
+    def _weights_of_executed(self, rows: np.ndarray, advantages: th.Tensor, relative: th.Tensor) -> th.Tensor:
+        """What the expert's rows count against its mismatch with the policy, ``[n]``."""
+        buffer, weigh = self.rollout_buffer, self._expert_weights()
+        log_prob = th.as_tensor(buffer.take_rows(buffer.log_probs, rows), device=self.device)
+        experts = in_policy_density(self.policy, buffer.take_rows(buffer.expert_log_probs, rows))
+        all_of_them = th.ones_like(advantages, dtype=th.bool)
+        weights = weigh(advantages, all_of_them, log_prob=log_prob, expert_log_prob=experts, log_relative=relative)
+        self._record_weights(weights)
+        return weights
+
+    def _record_weights(self, weights: th.Tensor) -> None:
+        """Log what injected rows count, if somebody chose their weights: unlikely actions may count next to nothing."""
+        if self.injection_weights not in ("auto", "none"):
+            self.logger.record("injection/weight_mean", weights.mean().item())
 
     def _check_executed(self, rows: np.ndarray) -> None:
         """Raise if an action that was executed in one of these rows is none that the policy could have taken."""

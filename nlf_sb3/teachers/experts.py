@@ -55,6 +55,20 @@ class Expert(ABC):
         """
         return None
 
+    def log_density(
+        self, observations: Observations, actions: np.ndarray, action_masks: np.ndarray | None = None
+    ) -> np.ndarray | None:
+        """
+        What injected rows carry beside an expert's actions: log pi_E in the environment's units, and within the masks
+        that it acted in. By default it is :meth:`log_prob`.
+
+        :param observations: ``[n, *obs_shape]`` or a dict of such
+        :param actions: Environment-scale actions, ``[n, *action_shape]``
+        :param action_masks: Which choices were allowed, ``[n, n_choices]`` booleans, or None
+        :return: ``[n]``, or None if this expert has no distribution
+        """
+        return self.log_prob(observations, actions)
+
     def seed(self, seed: int | None) -> None:  # noqa: B027 - most experts draw nothing
         """
         :param seed: Seed of the expert's own generator, if it draws anything

@@ -22,6 +22,7 @@ from stable_baselines3.common.save_util import load_from_zip_file
 from stable_baselines3.common.vec_env import VecNormalize
 
 from nlf_sb3.compiled_actor import CompiledActor
+from nlf_sb3.distributions import log_rescaling, masked
 from nlf_sb3.errors import FeedbackError
 from nlf_sb3.numpy_actor import numpy_actor
 from nlf_sb3.seeding import derived_generator
@@ -130,7 +131,7 @@ class PolicyExpert(Expert):
         return self._act(observations)
 
     def act_within(self, observations: Observations, action_masks: np.ndarray) -> np.ndarray:
-        if "action_masks" in inspect.signature(self.policy.predict).parameters:
+        if self._takes_masks():
             return self._act(observations, action_masks=action_masks)
         return self._act(observations)
 
@@ -176,7 +177,22 @@ class PolicyExpert(Expert):
         return distribution
 
     def log_prob(self, observations: Observations, actions: np.ndarray) -> np.ndarray | None:
+        return self._log_prob(self.distribution(observations), actions)
+
+    def log_density(
+        self, observations: Observations, actions: np.ndarray, action_masks: np.ndarray | None = None
+    ) -> np.ndarray | None:
         distribution = self.distribution(observations)
+        if distribution is not None and action_masks is not None and self._takes_masks():
+            distribution = masked(distribution, action_masks)
+        log_prob = self._log_prob(distribution, actions)
+        if log_prob is None or not self.policy.squash_output:
+            return log_prob
+        space: Any = self.policy.action_space
+        return log_prob - log_rescaling(space)  # type: ignore[no-any-return]
+
+    def _log_prob(self, distribution: Distribution | None, actions: np.ndarray) -> np.ndarray | None:
+        """log pi_E of environment-scale actions, in the policy's scale."""
         if distribution is None:
             return None
         if self.policy.squash_output:
@@ -186,6 +202,9 @@ class PolicyExpert(Expert):
         tensor = th.as_tensor(rows, device=self.policy.device)
         with th.no_grad():
             return distribution.log_prob(tensor).cpu().numpy()
+
+    def _takes_masks(self) -> bool:
+        return "action_masks" in inspect.signature(self.policy.predict).parameters
 
     def _policy_scale(self, observations: Observations) -> Observations:
         return observations if self.vec_normalize is None else self.vec_normalize.normalize_obs(observations)

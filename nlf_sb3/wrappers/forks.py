@@ -140,6 +140,8 @@ class _Played:
         """All of it as a record. An agent's own MultiBinary actions are floats; the record has the space's dtype."""
         observations = stack_observations(self.observations)
         actions = np.stack(self.actions).astype(space.dtype, copy=False)
+        masks = np.stack(self.masks) if self.masks else None
+        own_masks = None if masks is None else masks[fork_step:]
         return ExpertSegment(
             observations=observations,
             actions=actions,
@@ -148,6 +150,6 @@ class _Played:
             truncated=self.truncated,
             last_observation=copy_observation(last_observation),
             fork_step=fork_step,
-            expert_log_probs=expert.log_prob(rows_from(observations, fork_step), actions[fork_step:]),
-            action_masks=np.stack(self.masks) if self.masks else None,
+            expert_log_probs=expert.log_density(rows_from(observations, fork_step), actions[fork_step:], own_masks),
+            action_masks=masks,
         )

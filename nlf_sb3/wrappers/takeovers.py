@@ -69,9 +69,11 @@ class TakenOverEpisodes:
         return self._step >= self._fork_step and not handed_back
 
     def _experts_action(self) -> tuple[Any, dict[str, Any]]:
-        action = ask_expert(self._expert, self._observation, self._action_space, self._action_masks())
+        masks = self._action_masks()
+        action = ask_expert(self._expert, self._observation, self._action_space, masks)
         added: dict[str, Any] = {EXECUTED_ACTION_KEY: action}
-        log_prob = self._expert.log_prob(single_row(self._observation), action[None])
+        own_masks = None if masks is None else masks[None]
+        log_prob = self._expert.log_density(single_row(self._observation), action[None], own_masks)
         if log_prob is not None:
             added[EXECUTED_LOG_PROB_KEY] = float(log_prob[0])
         return action, added

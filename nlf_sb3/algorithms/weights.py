@@ -1,0 +1,124 @@
+"""What an expert's rows count against the mismatch between the expert that drew them and the policy that learns."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import torch as th
+from gymnasium import spaces
+from stable_baselines3.common.policies import ActorCriticPolicy
+
+from nlf_sb3.algorithms.advantages import shaping_weights
+from nlf_sb3.distributions import log_rescaling
+from nlf_sb3.errors import FeedbackError
+from nlf_sb3.losses import policy_shaping_weight, truncated_importance_weight
+
+MAX_IMPORTANCE_WEIGHT = 1.0
+"""Where ``"importance"`` cuts the ratio off by default: no row of the expert's then counts more than one of the agent's."""
+
+WeightKind = Literal["none", "importance", "shaping", "shaping_negative"]
+WEIGHT_KINDS = ("auto", "none", "importance", "shaping", "shaping_negative")
+"""Values of ``injection_weights``."""
+
+
+class ExpertWeights(NamedTuple):
+    """
+    How the rows are weighted whose actions the expert chose; the agent's own count 1.
+
+    :param kind: ``"none"``: 1. ``"importance"``: min(c, pi / pi_E)
+        (:func:`~nlf_sb3.losses.truncated_importance_weight`). ``"shaping"``: p / (p + 0.1), p the density relative to the
+        mode's and per action dimension (:func:`~nlf_sb3.losses.policy_shaping_weight`). ``"shaping_negative"``: the same
+        where the advantage is negative, 1 elsewhere (:func:`~nlf_sb3.algorithms.advantages.shaping_weights`)
+    :param bound: c
+    """
+
+    kind: WeightKind
+    bound: float = MAX_IMPORTANCE_WEIGHT
+
+    @property
+    def needs_expert(self) -> bool:
+        """Whether the expert's own log-probabilities are needed."""
+        return self.kind == "importance"
+
+    @property
+    def needs_mode(self) -> bool:
+        """Whether densities relative to the policy's mode are needed."""
+        return self.kind in ("shaping", "shaping_negative")
+
+    def __call__(
+        self,
+        advantages: th.Tensor,
+        is_expert: th.Tensor,
+        *,
+        log_prob: th.Tensor,
+        expert_log_prob: th.Tensor | None = None,
+        log_relative: th.Tensor | None = None,
+    ) -> th.Tensor:
+        """
+        :param advantages: As the policy loss takes them, ``[K]``
+        :param is_expert: Whose actions the expert chose, ``[K]``
+        :param log_prob: log pi_old(a | s), ``[K]``
+        :param expert_log_prob: log pi_E(a | s) in the policy's scale, ``[K]``, anything in the agent's rows; for
+            ``needs_expert``
+        :param log_relative: log-density relative to the mode
+            (:func:`~nlf_sb3.distributions.log_relative_density`), ``[K]``; for ``needs_mode``
+        :return: ``[K]``
+        """
+        ones = th.ones_like(advantages)
+        if self.kind == "none":
+            return ones
+        if self.kind == "importance":
+            assert expert_log_prob is not None
+            return th.where(is_expert, truncated_importance_weight(log_prob, expert_log_prob, self.bound), ones)
+        assert log_relative is not None
+        if self.kind == "shaping":
+            return th.where(is_expert, policy_shaping_weight(log_relative), ones)
+        return shaping_weights(advantages, log_relative, is_expert)
+
+
+def expert_weights(kind: str, bound: float, *, is_bounded: bool) -> ExpertWeights:
+    """
+    :param kind: One of :data:`WEIGHT_KINDS`
+    :param bound: c of ``"importance"``
+    :param is_bounded: Whether ``injection`` is ``"bounded"``, where ``"auto"`` means ``"shaping_negative"``; it means
+        ``"none"`` elsewhere
+    :return: The weights
+    """
+    chosen: Any = ("shaping_negative" if is_bounded else "none") if kind == "auto" else kind
+    return ExpertWeights(chosen, bound)
+
+
+def check_expert_log_probs(log_probs: Any, n_rows: int, what: str) -> None:
+    """
+    :param log_probs: log pi_E of an expert's actions, which should be ``[n_rows]``
+    :param n_rows: Number of its actions
+    :param what: What they came with, for the message
+    :raises FeedbackError: If there are none, or they aren't finite
+    """
+    if log_probs is None:
+        raise FeedbackError(
+            f"{what}: injection_weights='importance' divides by the expert's own probability of its actions, and it gave "
+            "none. Use an expert that has a distribution and samples (PolicyExpert with deterministic=False), or "
+            "injection_weights='shaping', which needs only the policy's."
+        )
+    values = np.asarray(log_probs)
+    if values.shape != (n_rows,) or not np.isfinite(values).all():
+        raise FeedbackError(f"{what}: got log-probabilities {values}, expected {n_rows} finite numbers.")
+
+
+def in_policy_density(policy: ActorCriticPolicy, log_probs: np.ndarray) -> th.Tensor:
+    r"""
+    Log-densities of environment-scale actions as those of the policy's own scale, which its log-probabilities are in.
+
+    A policy with squashed output rescales actions from [-1, 1] to the space's bounds, so that densities differ by the
+    product of :math:`(high - low) / 2` over the dimensions. Elsewhere both scales are one.
+
+    :param policy: The policy
+    :param log_probs: ``[n]``
+    :return: ``[n]``
+    """
+    space = policy.action_space
+    if isinstance(space, spaces.Box) and policy.squash_output:
+        log_probs = log_probs + log_rescaling(space)
+    return th.as_tensor(log_probs, dtype=th.float32, device=policy.device)
