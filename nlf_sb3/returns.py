@@ -44,7 +44,8 @@ def advantages_until_takeover(
     Generalised advantages where the agent's rows end at a takeover and bootstrap from V of the state there.
 
     GAE is :math:`A_t = \delta_t + \gamma\lambda A_{t+1}` (Schulman et al., 2016, https://arxiv.org/abs/1506.02438); in the
-    last row before a takeover it is :math:`\delta_t` alone, which holds V of the next state already.
+    last row before a takeover it is :math:`\delta_t` alone, which holds V of the next state already. Rows of somebody else's
+    go on into the agent's where it acts after them: what the agent does there is its own policy's.
 
     :param advantages: As SB3 computed them, takeovers ignored, ``[n_steps, n_envs]``
     :param executed: Whether somebody else acted, ``[n_steps, n_envs]``
@@ -63,7 +64,8 @@ def advantages_until_takeover(
 
 def returns_until_takeover(rewards: np.ndarray, executed: np.ndarray, values: np.ndarray, gamma: float) -> np.ndarray:
     """
-    Returns-to-go of one episode in which the agent's part ends at a takeover, with V of the state there.
+    Returns-to-go of one episode in which the agent's part ends at a takeover, with V of the state there. Where the agent acts
+    after somebody else, what it got is part of both.
 
     :param rewards: ``[T]``
     :param executed: Whether somebody else acted, ``[T]``

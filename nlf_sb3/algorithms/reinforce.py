@@ -17,17 +17,27 @@ class REINFORCE(FeedbackAlgorithm, PlainREINFORCE):
     :class:`~nlf_sb3.algorithms.base.FeedbackAlgorithm` are keywords. Injected rows take returns for
     advantages, less the baseline where there is one.
 
-    Takeovers want ``baseline=True`` or ``normalize_returns=False``. The expert's steps come last in an episode, where
-    less return is left; less than the mean of the agent's steps looks bad, however good it was.
+    Takeovers and guides want ``baseline=True`` or ``normalize_returns=False``. A taken-over episode's last steps are the
+    expert's, where less return is left, and a guided one's first, where more is: beside the mean of the agent's steps they
+    look bad, or good, whatever they were.
     """
 
     def _prepare_for_injection(self) -> None:
         super()._prepare_for_injection()
-        if "takeover" in self._injection_modes() and self.normalize_returns and not self.baseline:
+        if not self._expert_acts_here() or not self.normalize_returns or self.baseline:
+            return
+        if "takeover" in self._injection_modes():
             warnings.warn(
                 "mode='takeover' with normalize_returns=True and no baseline: the expert's steps come late in an episode, "
                 "where less return is left, and are compared with the mean of the agent's early ones. Good actions of the "
                 "expert's may be unlearned. Pass baseline=True or normalize_returns=False.",
+                stacklevel=2,
+            )
+        else:
+            warnings.warn(
+                "mode='guide' with normalize_returns=True and no baseline: the expert's steps come first in an episode, where "
+                "another return is left than the mean of the agent's later ones, which they are compared with. They look good "
+                "or bad, whatever they were. Pass baseline=True or normalize_returns=False.",
                 stacklevel=2,
             )
 

@@ -8,7 +8,7 @@ import numpy as np
 from gymnasium import spaces
 
 from nlf_sb3.algorithms.imitation import in_policy_scale
-from nlf_sb3.algorithms.settings import FeedbackSettings
+from nlf_sb3.algorithms.progress import TellsProgress
 from nlf_sb3.algorithms.statistics import FeedbackStatistics
 from nlf_sb3.algorithms.vec_envs import check_vec_wrappers
 from nlf_sb3.algorithms.weights import check_expert_log_probs
@@ -20,7 +20,7 @@ from nlf_sb3.validation import check_actions
 from nlf_sb3.wrappers import TrajectoryInjection
 
 
-class StagesInjection(FeedbackSettings):
+class StagesInjection(TellsProgress):
     """Checks what an expert did in an environment, and hands it to the rollout buffer."""
 
     rollout_buffer: Any
@@ -33,21 +33,26 @@ class StagesInjection(FeedbackSettings):
         if "fork" in modes:
             check_vec_wrappers(self.env)
             self.rollout_buffer.keep_episode_actions()
-        if "takeover" in modes and self.injection == "separate":
+        here = sorted(modes - {"fork"})
+        if here and self.injection == "separate":
             raise FeedbackError(
-                "injection='separate' gives forked episodes an update of their own; with mode='takeover' the expert's steps "
+                f"injection='separate' gives forked episodes an update of their own; with mode={here[0]!r} the expert's steps "
                 "are rows of the rollout. Use injection='bounded' or 'plain'."
             )
-        if modes and "fork" not in modes and self.injection_prefix != "twice":
+        if here and "fork" not in modes and self.injection_prefix != "twice":
             raise FeedbackError(
                 f"injection_prefix={self.injection_prefix!r} leaves out a forked episode's copy of the agent's steps; with "
-                "mode='takeover' there is no copy. Leave injection_prefix at its default."
+                f"mode={here[0]!r} there is no copy. Leave injection_prefix at its default."
             )
 
     def _injection_modes(self) -> set[str]:
         """The modes of the environments' TrajectoryInjection, if they have any."""
         assert self.env is not None
         return set(ask_wrappers(self.env, TrajectoryInjection, "injection_mode"))
+
+    def _expert_acts_here(self) -> bool:
+        """Whether an expert acts in the agent's own environments, so that its steps are rows of the rollout."""
+        return bool(self._injection_modes() - {"fork"})
 
     def _stage_executed(self, env: int, info: dict[str, Any]) -> None:
         log_prob = info.get(EXECUTED_LOG_PROB_KEY)

@@ -48,20 +48,21 @@ class SettlesTakeovers(LabelsRollouts):
     """
     Trains on executed actions as if the policy had proposed them.
 
-    Their old log-probability is the policy's own. The agent's rows before a takeover end there and bootstrap from V.
+    Their old log-probability is the policy's own. The agent's rows before a takeover end there and bootstrap from V; those
+    after it are on-policy to the end, and what they return is part of what the expert's own rows return.
     Executed rows stay out of the critic, unless ``injection_vf_coef`` lets them in, and are weighted as injected rows are
     (``injection``), by the agent's own statistics.
     """
 
     def _prepare_for_injection(self) -> None:
         super()._prepare_for_injection()
-        if self.injection_vf_coef and "takeover" in self._injection_modes() and not (self.vf_coef and self._uses_critic()):
+        if self.injection_vf_coef and self._expert_acts_here() and not (self.vf_coef and self._uses_critic()):
             raise ValueError(
                 f"injection_vf_coef: got {self.injection_vf_coef!r} where the value loss has no weight (vf_coef=0, or "
-                "REINFORCE without baseline=True). With mode='takeover' the expert's rows are rows of that loss. Give "
-                "vf_coef a positive value, or leave injection_vf_coef at 0."
+                "REINFORCE without baseline=True). With mode='takeover' or 'guide' the expert's rows are rows of that loss. "
+                "Give vf_coef a positive value, or leave injection_vf_coef at 0."
             )
-        if "takeover" in self._injection_modes():
+        if self._expert_acts_here():
             self._check_signs()
 
     def _check_signs(self) -> None:
@@ -98,7 +99,9 @@ class SettlesTakeovers(LabelsRollouts):
         """What the expert's rows count against its mismatch with the policy, ``[n]``."""
         buffer, weigh = self.rollout_buffer, self._expert_weights()
         log_prob = th.as_tensor(buffer.take_rows(buffer.log_probs, rows), device=self.device)
-        experts = in_policy_density(self.policy, buffer.take_rows(buffer.expert_log_probs, rows))
+        experts = None
+        if weigh.needs_expert:
+            experts = in_policy_density(self.policy, buffer.take_rows(buffer.expert_log_probs, rows))
         all_of_them = th.ones_like(advantages, dtype=th.bool)
         weights = weigh(advantages, all_of_them, log_prob=log_prob, expert_log_prob=experts, log_relative=relative)
         self._record_weights(weights)

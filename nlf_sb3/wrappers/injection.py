@@ -1,4 +1,4 @@
-"""Let an expert play the agent's episodes to their end, from some step on."""
+"""Let an expert play part of the agent's episodes: their ends, or their first steps."""
 
 from __future__ import annotations
 
@@ -9,14 +9,17 @@ import gymnasium as gym
 
 from nlf_sb3.seeding import derived_generator, derived_seed
 from nlf_sb3.teachers.any_expert import as_expert
+from nlf_sb3.wrappers.experts_steps import ForkPoints, GuideSteps, Schedule
 from nlf_sb3.wrappers.forks import ForkedEpisodes
 from nlf_sb3.wrappers.takeovers import TakenOverEpisodes
 from nlf_sb3.wrappers.twins import make_twin
 
+_MODES = ("fork", "takeover", "guide")
+
 
 class TrajectoryInjection(gym.Wrapper, gym.utils.RecordConstructorArgs):
     """
-    Has every episode played by the agent, and by an expert from some step on.
+    Has every episode played by the agent, and by an expert from some step on, or up to one.
 
     Before each step the expert comes in with probability p, so that the number of steps before it is geometric
     from 0 with mean (1 - p) / p.
@@ -31,16 +34,27 @@ class TrajectoryInjection(gym.Wrapper, gym.utils.RecordConstructorArgs):
     agent's place: ``info["executed_action"]`` says what it did, and the algorithm trains on it. Choose a small p, or
     the agent hardly ever acts: ``fork_probability=0.01`` leaves it 99 steps on average.
 
+    ``mode="guide"``: the expert acts as in a takeover, but first, for h steps; the agent plays on from there to the end,
+    so that it meets the states that matter before it can reach them (JSRL; Uchendu et al., 2022,
+    https://arxiv.org/abs/2204.02372). h is drawn anew for each episode, uniformly from 0, 1, ..., H (the paper's
+    JSRL-Random); a schedule of H that falls is its curriculum. p has no part in it.
+
+    Schedules are functions of the training progress remaining, 1 at the start and 0 at the end
+    (:mod:`nlf_sb3.schedules`). An algorithm of this package says how far it is before each rollout, and episodes that begin
+    from then on follow. Without a learner it stays 1, unless you call :meth:`set_progress`.
+
     A :class:`~nlf_sb3.FeedbackWrapper` goes around this wrapper, or inside it where its score is part of
     the reward: then its teachers are asked about the expert's steps too.
 
     :param env: The environment; for forks deterministic for a given seed
     :param expert: Anything that :func:`~nlf_sb3.teachers.as_expert` takes
-    :param fork_probability: p, in (0, 1]
-    :param mode: ``"fork"`` or ``"takeover"``
+    :param fork_probability: p, in (0, 1], or a schedule of it; one may return 0, where the expert stays away
+    :param mode: ``"fork"``, ``"takeover"`` or ``"guide"``
     :param twin: Makes the twin for forks; by default it is made anew from ``env.spec``, wrappers included
     :param max_segment_steps: Cut the expert's part after this many steps. A fork then ends, and the value function stands
         for the rest, so that the algorithm needs one; after a takeover the agent goes on.
+    :param guide_steps: H of ``mode="guide"``: a number of steps, or a schedule of the fraction of ``horizon``, rounded
+    :param horizon: What a schedule of ``guide_steps`` is a fraction of; by default the time limit in ``env.spec``
     :raises TwinError: If the environment can't be twinned
     """
 
@@ -48,20 +62,16 @@ class TrajectoryInjection(gym.Wrapper, gym.utils.RecordConstructorArgs):
         self,
         env: gym.Env,
         expert: Any,
-        fork_probability: float = 0.4,
+        fork_probability: float | Schedule = 0.4,
         *,
-        mode: Literal["fork", "takeover"] = "fork",
+        mode: Literal["fork", "takeover", "guide"] = "fork",
         twin: Callable[[], gym.Env] | None = None,
         max_segment_steps: int | None = None,
+        guide_steps: int | Schedule | None = None,
+        horizon: int | None = None,
     ) -> None:
-        if not 0.0 < fork_probability <= 1.0:
-            raise ValueError(f"fork_probability: got {fork_probability}, expected a number in (0, 1].")
-        if mode not in ("fork", "takeover"):
-            raise ValueError(f"mode: got {mode!r}, expected 'fork' or 'takeover'.")
-        if mode == "takeover" and twin is not None:
-            raise ValueError("twin: a takeover happens in the environment itself. Leave twin away, or use mode='fork'.")
-        if max_segment_steps is not None and max_segment_steps < 1:
-            raise ValueError(f"max_segment_steps: got {max_segment_steps}, expected at least 1, or None for no limit.")
+        _check_arguments(mode, twin, max_segment_steps, guide_steps, horizon)
+        points = ForkPoints(fork_probability, max_segment_steps)
         gym.utils.RecordConstructorArgs.__init__(
             self,
             _disable_deepcopy=True,
@@ -70,18 +80,21 @@ class TrajectoryInjection(gym.Wrapper, gym.utils.RecordConstructorArgs):
             mode=mode,
             twin=twin,
             max_segment_steps=max_segment_steps,
+            guide_steps=guide_steps,
+            horizon=horizon,
         )
         gym.Wrapper.__init__(self, env)
         self.expert = as_expert(expert)
         self.fork_probability = fork_probability
         self.injection_mode = mode
         self.twin: gym.Env | None = None
+        self._points: ForkPoints | GuideSteps = points if guide_steps is None else GuideSteps(guide_steps, horizon, env)
         self._episodes: ForkedEpisodes | TakenOverEpisodes
         if mode == "fork":
             self.twin = make_twin(env, twin)
             self._episodes = ForkedEpisodes(env, self.twin, self.expert, max_segment_steps)
         else:
-            self._episodes = TakenOverEpisodes(env, self.expert, max_segment_steps)
+            self._episodes = TakenOverEpisodes(env, self.expert)
         self._fork_rng = derived_generator(None, "forks")
 
     @property
@@ -89,11 +102,28 @@ class TrajectoryInjection(gym.Wrapper, gym.utils.RecordConstructorArgs):
         """The space that the expert acts in, by a name that other wrappers don't have."""
         return self.action_space
 
+    @property
+    def injection_is_scheduled(self) -> bool:
+        """Whether the expert's part depends on :meth:`set_progress`."""
+        return self._points.is_scheduled
+
+    def set_progress(self, progress_remaining: float) -> None:
+        """
+        Say how far training is; episodes that begin from now on follow it.
+
+        :param progress_remaining: 1 at the start of training, 0 at its end
+        :raises ValueError: If a schedule returns what it may not
+        """
+        self._points.set_progress(progress_remaining)
+
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         if seed is not None:
             self._fork_rng = derived_generator(seed, "forks")
             self.expert.seed(derived_seed(seed, "expert"))
-        return self._episodes.begin(seed, options, int(self._fork_rng.geometric(self.fork_probability)) - 1)
+        steps = self._points.draw(self._fork_rng)
+        if isinstance(self._episodes, ForkedEpisodes):
+            return self._episodes.begin(seed, options, steps.start)
+        return self._episodes.begin(seed, options, steps)
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         return self._episodes.step(action)
@@ -102,3 +132,19 @@ class TrajectoryInjection(gym.Wrapper, gym.utils.RecordConstructorArgs):
         if self.twin is not None:
             self.twin.close()
         super().close()
+
+
+def _check_arguments(mode: Any, twin: Any, max_segment_steps: int | None, guide_steps: Any, horizon: int | None) -> None:
+    """Raise on arguments that don't go together."""
+    if mode not in _MODES:
+        raise ValueError(f"mode: got {mode!r}, expected 'fork', 'takeover' or 'guide'.")
+    if mode != "fork" and twin is not None:
+        raise ValueError(f"twin: a {mode} happens in the environment itself. Leave twin away, or use mode='fork'.")
+    if max_segment_steps is not None and max_segment_steps < 1:
+        raise ValueError(f"max_segment_steps: got {max_segment_steps}, expected at least 1, or None for no limit.")
+    if mode == "guide" and max_segment_steps is not None:
+        raise ValueError("max_segment_steps: with mode='guide', guide_steps says how long the expert acts. Leave one away.")
+    if (mode == "guide") != (guide_steps is not None):
+        raise ValueError(f"guide_steps: got {guide_steps!r} with mode={mode!r}. It belongs to mode='guide', which needs it.")
+    if horizon is not None and not callable(guide_steps):
+        raise ValueError("horizon: it is what a schedule of guide_steps is a fraction of. Leave it away, or pass a schedule.")

@@ -1,4 +1,4 @@
-"""Episodes in which the expert takes over in the agent's own environment."""
+"""Episodes in which the expert acts for a stretch in the agent's own environment."""
 
 from __future__ import annotations
 
@@ -14,31 +14,29 @@ from nlf_sb3.wrappers.feedback import add_error, copy_observation, describe_erro
 
 class TakenOverEpisodes:
     """
-    Plays episodes in one environment: the agent's steps first, then the expert's.
+    Plays episodes in one environment, in which some steps are the expert's and the rest the agent's.
 
     A step of the expert's has ``info["executed_action"]``, and ``info["executed_log_prob"]`` if the expert knows it. Where
     the expert fails, the agent's action is executed, and ``info["feedback_error"]`` says why.
 
     :param env: The environment
     :param expert: The expert
-    :param max_segment_steps: Hand back to the agent after this many steps
     """
 
-    def __init__(self, env: gym.Env, expert: Expert, max_segment_steps: int | None) -> None:
+    def __init__(self, env: gym.Env, expert: Expert) -> None:
         self._env = env
         self._expert = expert
-        self._max_segment_steps = max_segment_steps
         self._action_space = env.action_space
         self._action_masks = MaskReader(env)
 
-    def begin(self, seed: int | None, options: dict[str, Any] | None, fork_step: int) -> tuple[Any, dict[str, Any]]:
+    def begin(self, seed: int | None, options: dict[str, Any] | None, experts_steps: range) -> tuple[Any, dict[str, Any]]:
         """
         :param seed: As in Gymnasium
         :param options: As in Gymnasium
-        :param fork_step: How many steps are the agent's
+        :param experts_steps: Which steps of the episode are the expert's, from 0
         :return: As Gymnasium's ``reset``
         """
-        self._fork_step = fork_step
+        self._experts_steps = experts_steps
         self._step = 0
         observation, info = self._env.reset(seed=seed, options=options)
         self._observation = copy_observation(observation)
@@ -46,12 +44,12 @@ class TakenOverEpisodes:
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         """
-        :param action: The agent's action, which the expert's replaces from the fork on
+        :param action: The agent's action, which the expert's replaces in its own steps
         :return: As Gymnasium's ``step``
         """
         added: dict[str, Any] = {}
         failure = None
-        if self._is_experts():
+        if self._step in self._experts_steps:
             try:
                 action, added = self._experts_action()
             except Exception as error:  # the algorithm raises it, with the environment's index
@@ -63,10 +61,6 @@ class TakenOverEpisodes:
         self._observation = copy_observation(observation)
         self._step += 1
         return observation, reward, terminated, truncated, info
-
-    def _is_experts(self) -> bool:
-        handed_back = self._max_segment_steps is not None and self._step >= self._fork_step + self._max_segment_steps
-        return self._step >= self._fork_step and not handed_back
 
     def _experts_action(self) -> tuple[Any, dict[str, Any]]:
         masks = self._action_masks()
