@@ -69,7 +69,7 @@ class FeedbackAlgorithm(TrainsOnInjected):
     :param injection_vf_coef: Weight of the expert's rows in the value loss, in the place of ``vf_coef``: it multiplies
         the mean of their squared value errors (their sum, if ``loss_reduction="sum"``), whatever ``injection`` and
         ``injection_coef`` are. They are an injected episode's rows, or those of a rollout that the expert acted in
-        (``mode="takeover"``). Their returns are the expert's, so that by default they stay out of the critic.
+        (``mode="takeover"`` and ``"guide"``). Their returns are the expert's, so that by default they stay out of the critic.
     :param injection_weights: What each of the expert's rows counts, whatever ``injection`` is. ``"none"``: 1, the paper's.
         ``"importance"``: min(c, pi / pi_E), which needs the expert's own log-probabilities. ``"shaping"``: p / (p + 0.1),
         p the density relative to the policy's mode. ``"shaping_negative"``: that where the advantage is negative, 1
@@ -78,6 +78,8 @@ class FeedbackAlgorithm(TrainsOnInjected):
     :param injection_max_weight: c of ``"importance"``
     :param injection_prefix: ``"twice"``: the steps that a forked episode shares count as rows of the agent's and again as
         rows of the episode, credited with what the expert made of them. ``"once"``: as rows of the agent's alone
+    :param max_expert_queries: How many labels may be had in one training, those of wrappers included: ``expert`` is not asked
+        for more. A rollout that the rest doesn't suffice for has it on rows drawn evenly. None for no limit
     :param mode_trains_std: Let labels that are the expert's mode train the standard deviation too
     :param on_error: ``"raise"``, or ``"skip"`` to count bad feedback (``feedback/skipped``) and go on
     :param log_gradients: Log both terms' gradient norms and their cosine, on the first minibatch of each

@@ -42,8 +42,8 @@ class ImitationTerm:
 
     :param policy: The policy in training
     :param buffer: The rollout
-    :param expert_distribution: The expert's distribution on all N rows of the rollout, in the order of
-        ``buffer.row_indices()``; None for labels alone
+    :param expert_distribution: The expert's distribution on rows of the rollout; None for labels alone
+    :param expert_rows: Flat indices of these rows, ``[n]``; None for all N, in the order of ``buffer.row_indices()``
     :param demonstrations: Rows that the agent didn't visit
     :param mode_trains_std: Whether labels that are a mode train the standard deviation too
     :param closed_form: Whether gradients come from :mod:`nlf_sb3.closed_forms` where it knows the policy's distribution,
@@ -61,6 +61,7 @@ class ImitationTerm:
         mode_trains_std: bool,
         closed_form: bool,
         rng: np.random.Generator,
+        expert_rows: np.ndarray | None = None,
     ) -> None:
         self._policy = policy
         self._device = policy.device
@@ -73,8 +74,13 @@ class ImitationTerm:
         self._position = np.empty(buffer.buffer_size * buffer.n_envs, dtype=np.int64)
         self._position[rows] = np.arange(self.n_rows)
         self._labels = _labels_of(policy, buffer, rows)
-        n_own = 0 if self._labels is None else int(np.count_nonzero(self._labels.kinds))
-        self.n_labelled = self.n_rows if expert_distribution is not None else n_own
+        is_labelled = np.zeros(self.n_rows, dtype=bool) if self._labels is None else self._labels.kinds != NO_LABEL
+        if expert_distribution is not None:
+            asked = rows if expert_rows is None else expert_rows
+            self._asked = np.full(self.n_rows, -1)  # each row's place in the expert's distribution, -1 for none
+            self._asked[self._position[asked]] = np.arange(len(asked))
+            is_labelled |= self._asked >= 0
+        self.n_labelled = int(np.count_nonzero(is_labelled))
         if demonstrations is not None:
             self.n_labelled += len(demonstrations)
             self._share = RowShare(demonstrations.rows, self.n_rows, rng)
@@ -102,9 +108,12 @@ class ImitationTerm:
         kinds = np.full(len(batch), NO_LABEL) if labels is None else labels.kinds[positions]
         if labels is not None and kinds.any():
             yield self._own_labels(distribution, labels, kinds, positions, scale)
-        if self._expert_distribution is not None and not kinds.all():
-            others = np.flatnonzero(kinds == NO_LABEL)
-            expert = select_rows(self._expert_distribution, positions[others], self._device)
+        if self._expert_distribution is None or kinds.all():
+            return
+        asked = self._asked[positions]
+        others = np.flatnonzero((kinds == NO_LABEL) & (asked >= 0))
+        if len(others):
+            expert = select_rows(self._expert_distribution, asked[others], self._device)
             divergences = kl_divergence(expert, _rows_of(distribution, others, len(batch)))
             weights = self._row_weights(th.ones_like(divergences), len(batch))
             yield _Part(float((weights * divergences.detach()).sum()), [(divergences, scale * weights)])

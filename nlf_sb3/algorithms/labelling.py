@@ -46,17 +46,18 @@ class LabelsRollouts(CollectsFeedback):
 
     def _imitation_term(self) -> ImitationTerm | None:
         """Ask the expert for the rollout's labels; the term of all labelled rows, or None if there are none."""
-        distribution = None
+        distribution = asked = None
         self._check_labels()
-        if self.expert is not None:
+        if self.expert is not None and self._queries_left() > 0:
             if self.imitation == "kl":
-                distribution = self._ask(self._expert_distribution)
+                distribution, asked = self._ask(self._expert_distribution) or (None, None)
             else:
                 self._ask(self._label_rollout)
         term = ImitationTerm(
             self.policy,
             self.rollout_buffer,
             expert_distribution=distribution,
+            expert_rows=asked,
             demonstrations=self._demonstration_rows(),
             mode_trains_std=self.mode_trains_std,
             closed_form=self.closed_form_imitation,
@@ -106,22 +107,39 @@ class LabelsRollouts(CollectsFeedback):
         observations = buffer.take_rows(buffer.observations if raw is None else raw, rows)
         return as_environment_gave_them(self.env, observations, before_statistics=raw is not None)  # type: ignore[no-any-return]
 
-    def _expert_distribution(self) -> Distribution:
+    def _queries_left(self) -> float:
+        """How many more labels may be asked for."""
+        return np.inf if self.max_expert_queries is None else max(self.max_expert_queries - self.num_expert_queries, 0)
+
+    def _affordable(self, rows: np.ndarray) -> np.ndarray:
+        """As many of these rows as the budget lasts for, drawn evenly, in their order."""
+        n_left = self._queries_left()
+        if n_left >= len(rows):
+            return rows
+        return rows[np.sort(self._feedback_rng.choice(len(rows), int(n_left), replace=False))]
+
+    def _expert_distribution(self) -> tuple[Distribution, np.ndarray] | None:
+        """The expert's distribution, and the rows that it is of; None if the rest of the budget has no use here."""
         assert self.expert is not None
-        rows = self.rollout_buffer.row_indices()
+        buffer = self.rollout_buffer
+        rows = buffer.row_indices()
+        if self._queries_left() < len(rows):  # a row with a label of its own needs no other
+            rows = self._affordable(rows[buffer.take_rows(buffer.label_kinds, rows) == NO_LABEL])
+            if not len(rows):
+                return None
         distribution = self.expert.distribution(self._expert_observations(rows))
         if distribution is None:
             raise FeedbackError("imitation='kl' needs its distribution, and it has none. Use imitation='nll'.")
         self.num_expert_queries += len(rows)
         masks = self._rollout_masks(rows)
-        return distribution if masks is None else masked(distribution, masks)
+        return (distribution if masks is None else masked(distribution, masks)), rows
 
     def _label_rollout(self) -> None:
         """Fill the rollout's rows that have no label with the expert's, in one call."""
         assert self.expert is not None
         buffer = self.rollout_buffer
         rows = buffer.row_indices()
-        rows = rows[buffer.take_rows(buffer.label_kinds, rows) == NO_LABEL]
+        rows = self._affordable(rows[buffer.take_rows(buffer.label_kinds, rows) == NO_LABEL])
         if not len(rows):
             return
         steps, envs = rows % buffer.buffer_size, rows // buffer.buffer_size

@@ -15,6 +15,7 @@ from nlf_sb3.lean_vec_env import make_lean
 from nlf_sb3.schedules import AlphaSchedule, as_schedule, schedule_from_state, schedule_to_state
 from nlf_sb3.teachers.any_expert import as_expert
 from nlf_sb3.teachers.experts import Expert
+from nlf_sb3.whole_numbers import check_whole_number
 
 SelfFeedbackSettings = TypeVar("SelfFeedbackSettings", bound="FeedbackSettings")
 
@@ -36,6 +37,7 @@ _SAVED = (
     "injection_weights",
     "injection_max_weight",
     "injection_prefix",
+    "max_expert_queries",
     "mode_trains_std",
     "on_error",
     "log_gradients",
@@ -63,6 +65,7 @@ class FeedbackSettings(OnPolicyAlgorithm):
         injection_weights: Literal["auto", "none", "importance", "shaping", "shaping_negative"] = "auto",
         injection_max_weight: float = MAX_IMPORTANCE_WEIGHT,
         injection_prefix: Literal["twice", "once"] = "twice",
+        max_expert_queries: int | None = None,
         mode_trains_std: bool = False,
         on_error: Literal["raise", "skip"] = "raise",
         log_gradients: bool = False,
@@ -78,6 +81,7 @@ class FeedbackSettings(OnPolicyAlgorithm):
         self.injection_weights = injection_weights
         self.injection_max_weight = injection_max_weight
         self.injection_prefix = injection_prefix
+        self.max_expert_queries = max_expert_queries
         self.mode_trains_std = mode_trains_std
         self.on_error = on_error
         self.log_gradients = log_gradients
@@ -110,6 +114,8 @@ class FeedbackSettings(OnPolicyAlgorithm):
                 raise ValueError(f"{name}: got {getattr(self, name)!r}, expected a finite number of at least 0.")
         if not 0.0 < self.injection_max_weight < np.inf:
             raise ValueError(f"injection_max_weight: got {self.injection_max_weight!r}, expected a finite number above 0.")
+        if self.max_expert_queries is not None:
+            check_whole_number("max_expert_queries", self.max_expert_queries, 0)
         if self.expert is not None:
             self.expert = as_expert(self.expert)
         if self.demonstrations is not None and self.env is not None:

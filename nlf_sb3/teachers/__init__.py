@@ -1,6 +1,7 @@
 """Who gives feedback: experts, who act, and teachers, who score, speak and demonstrate."""
 
 from nlf_sb3.teachers.any_expert import PolicyFunctionExpert, as_expert
+from nlf_sb3.teachers.budget import BudgetTeacher
 from nlf_sb3.teachers.experts import CallableExpert, Expert
 from nlf_sb3.teachers.lqr import LQRExpert
 from nlf_sb3.teachers.nearest import NearestStateExpert
@@ -15,6 +16,7 @@ from nlf_sb3.teachers.teachers import (
 )
 
 __all__ = [
+    "BudgetTeacher",
     "CallableExpert",
     "CombinedTeacher",
     "Expert",
