@@ -47,9 +47,11 @@ def claims(protocol: Protocol, episodes: pd.DataFrame) -> list[Claim]:
     seeds = sorted(episodes["seed"].unique())
     at_end = [trailing_mean(runs["reinforce", seed]["return"].to_numpy(), protocol.window)[-1] for seed in seeds]
     level = float(np.median(at_end))
-    injection_level = level if protocol.injection_threshold is None else protocol.injection_threshold
+    joint_level, injection_level = (
+        level if threshold is None else threshold for threshold in (protocol.joint_threshold, protocol.injection_threshold)
+    )
     pairs: list[tuple[Arm, Arm, float]] = [
-        ("joint", "reinforce", level),
+        ("joint", "reinforce", joint_level),
         ("injection", "reinforce", injection_level),
         ("injection", "control", injection_level),
     ]
