@@ -10,16 +10,15 @@ from typing import Any
 import numpy as np
 import torch as th
 
-from nlf_sb3.algorithms.advantages import AdvantageScale
 from nlf_sb3.algorithms.imitation import ImitationTerm
 from nlf_sb3.algorithms.injection import InjectionTerm, build_injected_rows
 from nlf_sb3.algorithms.joint import attached_loss, gradient_norms
 from nlf_sb3.algorithms.rows import InjectedRows
-from nlf_sb3.algorithms.takeover import SettlesTakeovers, TakeoverWeights
+from nlf_sb3.algorithms.scheduling import FollowsSchedule
+from nlf_sb3.algorithms.takeover import TakeoverWeights
 from nlf_sb3.buffers.minibatches import Minibatch
 from nlf_sb3.closed_forms import Cotangents
 from nlf_sb3.losses import policy_gradient_loss
-from nlf_sb3.schedules import as_schedule, check_alpha
 
 
 @dataclass
@@ -44,7 +43,7 @@ class Update:
         return self.imitation is not None or self.injected is not None or self.weights is not None
 
 
-class FeedbackAlgorithm(SettlesTakeovers):
+class FeedbackAlgorithm(FollowsSchedule):
     """
     Mix into an on-policy algorithm of SB3, in front of it. Arguments that are not listed here are the original's.
 
@@ -54,12 +53,15 @@ class FeedbackAlgorithm(SettlesTakeovers):
     :param env: As in SB3; wrap it in :class:`~nlf_sb3.FeedbackWrapper` or
         :class:`~nlf_sb3.TrajectoryInjection`, or neither
     :param alpha: Weight of the policy gradient, 1 - alpha that of imitation, wherever a rollout holds
-        labels: a number in [0, 1] or a function of the progress remaining (:mod:`nlf_sb3.schedules`).
+        labels: a number in [0, 1], a function of the progress remaining, or an
+        :class:`~nlf_sb3.schedules.AdaptiveAlpha` (:mod:`nlf_sb3.schedules`), of which the model takes a copy.
         Entropy and value terms keep their own coefficients.
     :param expert: Labels every row of a rollout that has no label of its own, in one batched call.
         Anything that :func:`~nlf_sb3.teachers.as_expert` takes
     :param imitation: ``"nll"``: -log pi(a_E|s). ``"kl"``: the analytic KL(pi_E || pi), which needs an
         ``expert`` that has a distribution
+    :param imitation_weights: What labels count beside their own weights: rules whose factors are multiplied
+        (:mod:`nlf_sb3.weights`), of which the model takes a copy
     :param demonstrations: Rows for the imitation loss that the agent needn't visit. A rollout of N rows
         draws at most N of them.
     :param injection: How injected rows are weighted. ``"bounded"``: together as ``injection_coef``
@@ -79,7 +81,10 @@ class FeedbackAlgorithm(SettlesTakeovers):
     """
 
     def train(self) -> None:
-        alpha = check_alpha(as_schedule(self.alpha)(self._current_progress_remaining))
+        alpha = self._next_alpha()
+        if self._was_put_back():
+            self._record_feedback(alpha)
+            return
         weights = self._settle_takeovers()
         imitation = self._imitation_term()
         injected = self._injected_rows()
@@ -204,12 +209,6 @@ class FeedbackAlgorithm(SettlesTakeovers):
     def _policy_losses(self, log_prob: th.Tensor, old_log_prob: th.Tensor, advantages: th.Tensor) -> th.Tensor:
         """The algorithm's policy loss, row by row, for injected rows: ``[k]`` each."""
         return policy_gradient_loss(log_prob, advantages)
-
-    def _advantage_scale(self) -> AdvantageScale:
-        """The scale of the agent's advantages in this rollout."""
-        advantages = self.rollout_buffer.advantages
-        std = float(advantages.std(ddof=1)) if advantages.size > 1 else 0.0
-        return AdvantageScale(float(advantages.mean()), std, bool(getattr(self, "normalize_advantage", False)))
 
     def _bootstraps_at_time_limit(self) -> bool:
         return True

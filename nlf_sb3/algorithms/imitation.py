@@ -44,6 +44,7 @@ class ImitationTerm:
     :param buffer: The rollout
     :param expert_distribution: The expert's distribution on all N rows of the rollout, in the order of
         ``buffer.row_indices()``; None for labels alone
+    :param factors: Weights of the rows that have only the expert's distribution, ``[N]``; None for 1
     :param demonstrations: Rows that the agent didn't visit
     :param mode_trains_std: Whether labels that are a mode train the standard deviation too
     :param closed_form: Whether gradients come from :mod:`nlf_sb3.closed_forms` where it knows the policy's distribution,
@@ -57,6 +58,7 @@ class ImitationTerm:
         buffer: FeedbackBufferMixin,
         *,
         expert_distribution: Distribution | None,
+        factors: np.ndarray | None,
         demonstrations: DemonstrationRows | None,
         mode_trains_std: bool,
         closed_form: bool,
@@ -72,6 +74,7 @@ class ImitationTerm:
         self.n_rows = len(rows)
         self._position = np.empty(buffer.buffer_size * buffer.n_envs, dtype=np.int64)
         self._position[rows] = np.arange(self.n_rows)
+        self._factors = factors
         self._labels = _labels_of(policy, buffer, rows)
         n_own = 0 if self._labels is None else int(np.count_nonzero(self._labels.kinds))
         self.n_labelled = self.n_rows if expert_distribution is not None else n_own
@@ -106,7 +109,8 @@ class ImitationTerm:
             others = np.flatnonzero(kinds == NO_LABEL)
             expert = select_rows(self._expert_distribution, positions[others], self._device)
             divergences = kl_divergence(expert, _rows_of(distribution, others, len(batch)))
-            weights = self._row_weights(th.ones_like(divergences), len(batch))
+            chosen = 1.0 if self._factors is None else self._to_device(self._factors[positions[others]])
+            weights = self._row_weights(th.ones_like(divergences) * chosen, len(batch))
             yield _Part(float((weights * divergences.detach()).sum()), [(divergences, scale * weights)])
 
     def _own_labels(self, distribution: Any, labels: _Labels, kinds: np.ndarray, positions: np.ndarray, scale: float) -> _Part:

@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 import torch as th
 from stable_baselines3.common.distributions import Distribution
+from stable_baselines3.common.utils import obs_as_tensor
 
+from nlf_sb3.algorithms.advantages import AdvantageScale
 from nlf_sb3.algorithms.collecting import CollectsFeedback
-from nlf_sb3.algorithms.imitation import ImitationTerm, to_policy_actions
-from nlf_sb3.algorithms.rows import DemonstrationRows, PolicyRows, observations_as_rows
+from nlf_sb3.algorithms.imitation import ImitationTerm, raw_policy_actions, to_policy_actions
+from nlf_sb3.algorithms.rows import DemonstrationRows, Evaluation, PolicyRows, observations_as_rows
 from nlf_sb3.algorithms.vec_envs import as_environment_gave_them, check_expert_observes, to_policy_observations
 from nlf_sb3.buffers.labels import MODE, NO_LABEL, SAMPLE
 from nlf_sb3.demonstrations import Demonstrations
@@ -21,6 +23,7 @@ from nlf_sb3.masks import check_allowed
 from nlf_sb3.segments import Observations
 from nlf_sb3.teachers.experts import CallableExpert
 from nlf_sb3.validation import check_actions
+from nlf_sb3.weights import LabelFactors, LabelledRollout, label_factors
 
 
 class LabelsRollouts(CollectsFeedback):
@@ -53,16 +56,49 @@ class LabelsRollouts(CollectsFeedback):
                 distribution = self._ask(self._expert_distribution)
             else:
                 self._ask(self._label_rollout)
+        factors = self._label_factors(distribution)
         term = ImitationTerm(
             self.policy,
             self.rollout_buffer,
             expert_distribution=distribution,
-            demonstrations=self._demonstration_rows(),
+            factors=None if factors is None else factors.shared * factors.of_rows,
+            demonstrations=self._demonstration_rows(1.0 if factors is None else factors.shared),
             mode_trains_std=self.mode_trains_std,
             closed_form=self.closed_form_imitation,
             rng=self._feedback_rng,
         )
         return term if term.n_labelled else None
+
+    def _label_factors(self, expert_distribution: Distribution | None) -> LabelFactors | None:
+        """Weigh the rollout's labels by ``imitation_weights``; the factors, or None where there is nothing to weigh."""
+        buffer = self.rollout_buffer
+        rows = buffer.row_indices()
+        is_labelled = buffer.take_rows(buffer.label_kinds, rows) != NO_LABEL
+        is_answered = is_labelled | (expert_distribution is not None)
+        if not self.imitation_weights or not (is_answered.any() or self.demonstrations is not None):
+            return None
+        labels = to_policy_actions(self.policy, buffer.take_rows(buffer.label_actions, rows))
+        if expert_distribution is not None:
+            modes = expert_distribution.mode().to(self.device).reshape(labels.shape).to(labels.dtype)
+            own = th.as_tensor(is_labelled, device=self.device)
+            labels = th.where(own.reshape(-1, *[1] * (labels.dim() - 1)), labels, modes)
+        self.policy.set_training_mode(False)
+        with th.no_grad():
+            distribution = self._evaluate_rollout_rows(rows).distribution
+        advantages = self._advantage_scale().as_used(th.as_tensor(buffer.take_rows(buffer.advantages, rows))).numpy()
+        actions = raw_policy_actions(self.policy, buffer.take_rows(buffer.actions, rows))
+        rollout = LabelledRollout(distribution, actions, labels, is_answered, advantages)
+        factors = label_factors(self.imitation_weights, rollout)
+        buffer.label_weights[rows % buffer.buffer_size, rows // buffer.buffer_size] *= factors.shared * factors.of_rows
+        if is_answered.any():
+            self.logger.record("feedback/label_weight_mean", float(factors.of_rows[is_answered].mean()) * factors.shared)
+        return factors
+
+    def _advantage_scale(self) -> AdvantageScale:
+        """The scale of the agent's advantages in this rollout."""
+        advantages = self.rollout_buffer.advantages
+        std = float(advantages.std(ddof=1)) if advantages.size > 1 else 0.0
+        return AdvantageScale(float(advantages.mean()), std, bool(getattr(self, "normalize_advantage", False)))
 
     def _check_labels(self) -> None:
         """Raise on labels of the rollout that this algorithm can't train on, or pass over them."""
@@ -84,6 +120,13 @@ class LabelsRollouts(CollectsFeedback):
         :return: The rows
         """
         return PolicyRows(self.policy, observations, actions)
+
+    def _evaluate_rollout_rows(self, rows: np.ndarray) -> Evaluation:
+        """What the policy says of rows of the rollout, before the buffer hands any out."""
+        buffer = self.rollout_buffer
+        observations: Any = obs_as_tensor(buffer.take_rows(buffer.observations, rows), self.device)
+        actions = raw_policy_actions(self.policy, buffer.take_rows(buffer.actions, rows))
+        return PolicyRows(self.policy, observations, actions, self._rollout_masks(rows)).evaluate_all()
 
     def _ask(self, question: Callable[[], Any]) -> Any:
         """Ask the expert; what it raises becomes a FeedbackError, or is counted and passed over."""
@@ -139,7 +182,7 @@ class LabelsRollouts(CollectsFeedback):
         buffer.label_weights[steps, envs] = 1.0
         self.num_expert_queries += len(rows)
 
-    def _demonstration_rows(self) -> DemonstrationRows | None:
+    def _demonstration_rows(self, factor: float) -> DemonstrationRows | None:
         if self.demonstrations is None:
             return None
         assert self.env is not None
@@ -155,6 +198,6 @@ class LabelsRollouts(CollectsFeedback):
         assert demonstrations.weights is not None
         return DemonstrationRows(
             rows=self._policy_rows(tensor, to_policy_actions(self.policy, actions), None, masks),
-            weights=th.as_tensor(demonstrations.weights[chosen], dtype=th.float32, device=self.device),
+            weights=factor * th.as_tensor(demonstrations.weights[chosen], dtype=th.float32, device=self.device),
             is_mode=demonstrations.label == "mode",
         )
