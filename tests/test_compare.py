@@ -154,6 +154,7 @@ def test_runs_stop_at_the_threshold_where_they_may(tmp_path):
         (["--arms", "zzz"], r"--arms: there is no arm zzz\. There are reinforce, a2c, ppo"),
         (["--arms", "ppo", "joint"], "--arms joint: it learns from an expert, and there is none. Pass --expert"),
         (["--arms", "a2c"], r"--baseline: ppo is none of --arms \(a2c\)"),
+        (["--envs"], "--envs: got none, expected at least one"),
         (["--envs", "Nowhere-v1"], "--envs Nowhere-v1: .*doesn't exist"),
         (["--expert", "nobody"], "--expert nobody can't act in CartPole-v1: got 'nobody', expected lqr, random"),
         (["--expert", expert_path()], "--expert .* can't act in CartPole-v1: "),

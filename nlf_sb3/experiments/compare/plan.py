@@ -46,6 +46,8 @@ def make_plan(options: Compare) -> Plan:
     for name in ("timesteps", "eval_episodes", "first_evaluation"):
         if getattr(options, name) < 1:
             raise ValueError(f"--{name.replace('_', '-')}: got {getattr(options, name)}, expected at least 1.")
+    if not options.envs:
+        raise ValueError("--envs: got none, expected at least one, such as CartPole-v1.")
     envs, experts = list(dict.fromkeys(options.envs)), list(dict.fromkeys(options.expert))
     arms = _checked_arms(options)
     arguments = _arguments(options.set, arms)
