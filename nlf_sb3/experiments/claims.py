@@ -34,7 +34,7 @@ class Claim:
 
     def as_dict(self) -> dict[str, Any]:
         """The claim as plain data; infinity, which JSON lacks, becomes None."""
-        return _finite(asdict(self))  # type: ignore[no-any-return]
+        return finite(asdict(self))  # type: ignore[no-any-return]
 
 
 def claims(protocol: Protocol, episodes: pd.DataFrame) -> list[Claim]:
@@ -80,9 +80,16 @@ def _axes(
     return {axis: speed_up(column(needed[baseline], axis), column(needed[arm], axis), column(in_all, axis)) for axis in AXES}
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
+    """
+    >>> finite({"ratio": float("inf"), "seeds": 5})
+    {'ratio': None, 'seeds': 5}
+
+    :param value: Plain data
+    :return: The same with None for infinity and NaN, which JSON lacks
+    """
     if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
+        return {key: finite(item) for key, item in value.items()}
     if isinstance(value, float) and not np.isfinite(value):
         return None
     return value

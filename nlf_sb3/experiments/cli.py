@@ -159,10 +159,13 @@ def main() -> None:
     """Entry point of ``nlf-sb3``."""
     try:
         tyro: Any = require("tyro", "experiments", "The command line")
+        from nlf_sb3.experiments.compare.command import Compare  # its options need tyro, which is there by now
+
         command = tyro.cli(
             Annotated[Reproduce, tyro.conf.subcommand("reproduce")]
             | Annotated[TrainExpert, tyro.conf.subcommand("train-expert")]
             | Annotated[TrainCommand, tyro.conf.subcommand("train"), tyro.conf.UseAppendAction]
+            | Annotated[Compare, tyro.conf.subcommand("compare")]
             | Annotated[Bench, tyro.conf.subcommand("bench")],
             prog="nlf-sb3",
             description="Train Stable-Baselines3 agents from a person's score, words and demonstrations.",
