@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import torch as th
-from gymnasium import spaces
 from stable_baselines3.common.distributions import (
     Distribution,
     SquashedDiagGaussianDistribution,
@@ -139,14 +138,40 @@ def log_relative_density(distribution: Distribution, log_prob: th.Tensor) -> th.
     return ((log_prob - distribution.log_prob(mode)) / n_dimensions).clamp(max=0.0)
 
 
-def log_rescaling(space: spaces.Box) -> float:
-    r"""
-    How log-densities over [-1, 1] differ from those over a space's bounds, which squashed actions are rescaled to.
-
-    :param space: A bounded space
-    :return: The sum of :math:`\log((high - low) / 2)` over its dimensions
+def score_cosine(distribution: Distribution, first: th.Tensor, second: th.Tensor) -> th.Tensor:
     """
-    return float(np.log((space.high.astype(np.float64) - space.low) / 2.0).sum())
+    Cosine between the gradients of log pi(first | s) and log pi(second | s) by the distribution's means or logits.
+
+    :param distribution: SB3 distribution of B rows, not squashed
+    :param first: Actions in the policy's scale, ``[B, action_dim]``, or ``[B]`` integers
+    :param second: Likewise
+    :return: ``[B]``; 0 where one of them has no gradient
+    :raises FeedbackError: For squashed distributions
+    """
+    if _is_squashed(distribution):
+        raise FeedbackError("Weights that compare actions don't know squashed distributions. Leave squash_output=False.")
+    parts = _parts(distribution)
+    scores = [th.cat([_score(part, column) for part, column in _columns(parts, a)], dim=1) for a in (first, second)]
+    cosine: th.Tensor = th.nn.functional.cosine_similarity(scores[0], scores[1], dim=1)
+    return cosine
+
+
+def _columns(parts: list[Any], actions: th.Tensor) -> list[tuple[Any, th.Tensor]]:
+    """Each part with its own columns of the actions."""
+    if len(parts) == 1:
+        return [(parts[0], actions)]
+    return list(zip(parts, actions.unbind(dim=1), strict=True))
+
+
+def _score(part: Any, actions: th.Tensor) -> th.Tensor:
+    """The gradient of a part's log-likelihood by its means or logits, ``[B, n]``."""
+    if isinstance(part, th.distributions.Normal):
+        score: th.Tensor = (actions - part.loc) / part.scale**2
+    elif isinstance(part, th.distributions.Bernoulli):
+        score = actions - part.probs
+    else:
+        score = th.nn.functional.one_hot(actions.long().flatten(), part.logits.shape[1]) - part.probs
+    return score
 
 
 def _parts(distribution: Distribution) -> list[Any]:

@@ -160,7 +160,10 @@ def test_runs_are_never_overwritten_nor_mixed(tmp_path):
     with pytest.raises(FileExistsError, match="--resume"):
         perform_all(runs, tmp_path, jobs=1, resume=False, console=QUIET)
     with pytest.raises(FileExistsError, match="other settings"):
-        perform_all([Run(replace(SHORT, window=6), "reinforce", 2)], tmp_path, jobs=1, resume=True, console=QUIET)
+        perform_all([Run(replace(SHORT, fixed_start=False), "reinforce", 2)], tmp_path, jobs=1, resume=True, console=QUIET)
+    # What only judges the finished runs may change.
+    judged = replace(SHORT, window=6, joint_threshold=3.0)
+    assert perform_all([Run(judged, "reinforce", 1)], tmp_path, jobs=1, resume=True, console=QUIET).runs == 0
 
 
 def test_a_run_that_fails_is_named_after_the_others_have_finished(tmp_path):

@@ -29,8 +29,9 @@ import nlf_sb3
 from nlf_sb3 import ExpertSegment, FeedbackError, TrajectoryInjection
 from nlf_sb3.algorithms.advantages import AdvantageScale
 from nlf_sb3.algorithms.injection import build_injected_rows
+from nlf_sb3.algorithms.injection_weights import ExpertWeights
 from nlf_sb3.algorithms.rows import PolicyRows
-from nlf_sb3.algorithms.weights import ExpertWeights, in_policy_density
+from nlf_sb3.densities import in_policy_density
 from nlf_sb3.losses import truncated_importance_weight
 from nlf_sb3.teachers import CallableExpert, PolicyExpert
 

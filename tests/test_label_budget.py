@@ -270,6 +270,36 @@ def test_an_update_on_part_of_a_rollout_is_the_mean_over_what_is_labelled(imitat
 
 
 @pytest.mark.parametrize("imitation", ["nll", "kl"])
+def test_rules_that_weigh_labels_see_which_rows_the_budget_paid_for(imitation):
+    seen = []
+
+    def by_place(rollout):
+        seen.append(rollout)
+        return 1.0 + np.arange(32) / 8
+
+    expert = Asked()
+    settings = {"n_steps": 16, "learning_rate": 0.1, "max_grad_norm": 0.05, "use_rms_prop": False, "policy_kwargs": SGD}
+    settings |= {"imitation_weights": [by_place], "alpha": 0.3, "max_expert_queries": 20}
+    model = learner("A2C", toys(), expert=expert, imitation=imitation, **settings)
+    capture = Rollouts()
+    model.learn(32, callback=capture)
+    (rollout,), (labelled,), (asked,) = capture.rollouts, seen, expert.asked
+    asked = {row.tobytes() for row in np.asarray(asked)}
+    is_paid = np.array([row.tobytes() in asked for row in rollout.observations.numpy()])
+    assert is_paid.sum() == 20
+    assert np.array_equal(labelled.is_labelled, is_paid)
+    answers = th.as_tensor(box_expert(rollout.observations.numpy()))
+    assert labelled.labels[is_paid].numpy() == pytest.approx(answers[is_paid].numpy())
+    policy = rollout.policy
+    divergences = -policy.get_distribution(rollout.observations).log_prob(answers)
+    divergences = kl_by_hand(policy, rollout.observations) if imitation == "kl" else divergences
+    weights = th.as_tensor((1.0 + np.arange(32) / 8) * is_paid, dtype=th.float32)
+    policy_loss, other_terms = sb3_terms(model, rollout, batches_of(model, rollout)[0])
+    step_by_hand(policy, 0.3 * policy_loss + other_terms + 0.7 * (weights * divergences).sum() / 20, 0.05)
+    assert largest_difference(model.policy, policy) < 1e-6
+
+
+@pytest.mark.parametrize("imitation", ["nll", "kl"])
 def test_a_budget_that_lasts_changes_nothing(imitation):
     models = [
         learner("PPO", toys(), expert=GaussianExpert(), imitation=imitation, **settings).learn(48)

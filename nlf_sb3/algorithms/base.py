@@ -15,10 +15,10 @@ from nlf_sb3.algorithms.injecting import TrainsOnInjected
 from nlf_sb3.algorithms.injection import InjectionTerm
 from nlf_sb3.algorithms.joint import attached_loss, gradient_norms
 from nlf_sb3.algorithms.rows import InjectedRows
+from nlf_sb3.algorithms.scheduling import FollowsSchedule
 from nlf_sb3.algorithms.takeover import TakeoverWeights
 from nlf_sb3.buffers.minibatches import Minibatch
 from nlf_sb3.closed_forms import Cotangents
-from nlf_sb3.schedules import as_schedule, check_alpha
 
 
 @dataclass
@@ -43,7 +43,7 @@ class Update:
         return self.imitation is not None or self.injected is not None or self.weights is not None
 
 
-class FeedbackAlgorithm(TrainsOnInjected):
+class FeedbackAlgorithm(FollowsSchedule, TrainsOnInjected):
     """
     Mix into an on-policy algorithm of SB3, in front of it. Arguments that are not listed here are the original's.
 
@@ -53,12 +53,15 @@ class FeedbackAlgorithm(TrainsOnInjected):
     :param env: As in SB3; wrap it in :class:`~nlf_sb3.FeedbackWrapper` or
         :class:`~nlf_sb3.TrajectoryInjection`, or neither
     :param alpha: Weight of the policy gradient, 1 - alpha that of imitation, wherever a rollout holds
-        labels: a number in [0, 1] or a function of the progress remaining (:mod:`nlf_sb3.schedules`).
+        labels: a number in [0, 1], a function of the progress remaining, or an
+        :class:`~nlf_sb3.schedules.AdaptiveAlpha` (:mod:`nlf_sb3.schedules`), of which the model takes a copy.
         Entropy and value terms keep their own coefficients.
     :param expert: Labels every row of a rollout that has no label of its own, in one batched call.
         Anything that :func:`~nlf_sb3.teachers.as_expert` takes
     :param imitation: ``"nll"``: -log pi(a_E|s). ``"kl"``: the analytic KL(pi_E || pi), which needs an
         ``expert`` that has a distribution
+    :param imitation_weights: What labels count beside their own weights: rules whose factors are multiplied
+        (:mod:`nlf_sb3.weights`), of which the model takes a copy
     :param demonstrations: Rows for the imitation loss that the agent needn't visit. A rollout of N rows
         draws at most N of them.
     :param injection: How injected rows are weighted. ``"bounded"``: together as ``injection_coef``
@@ -74,7 +77,7 @@ class FeedbackAlgorithm(TrainsOnInjected):
         ``"importance"``: min(c, pi / pi_E), which needs the expert's own log-probabilities. ``"shaping"``: p / (p + 0.1),
         p the density relative to the policy's mode. ``"shaping_negative"``: that where the advantage is negative, 1
         elsewhere. ``"auto"``: ``"shaping_negative"`` if ``injection="bounded"``, else ``"none"``
-        (:class:`~nlf_sb3.algorithms.weights.ExpertWeights`)
+        (:class:`~nlf_sb3.algorithms.injection_weights.ExpertWeights`)
     :param injection_max_weight: c of ``"importance"``
     :param injection_prefix: ``"twice"``: the steps that a forked episode shares count as rows of the agent's and again as
         rows of the episode, credited with what the expert made of them. ``"once"``: as rows of the agent's alone
@@ -88,7 +91,10 @@ class FeedbackAlgorithm(TrainsOnInjected):
     """
 
     def train(self) -> None:
-        alpha = check_alpha(as_schedule(self.alpha)(self._current_progress_remaining))
+        alpha = self._next_alpha()
+        if self._was_put_back():
+            self._record_feedback(alpha)
+            return
         weights = self._settle_takeovers()
         imitation = self._imitation_term()
         injected = self._injected_rows()

@@ -22,6 +22,7 @@ from nlf_sb3.feedback import (
     FEEDBACK_KEY,
     Feedback,
 )
+from nlf_sb3.schedules import AdaptiveAlpha
 from nlf_sb3.seeding import derived_generator, derived_seed
 from nlf_sb3.segments import Observations
 from nlf_sb3.validation import check_actions
@@ -63,7 +64,11 @@ class CollectsFeedback(StagesInjection):
         result = super()._setup_learn(*args, **kwargs)
         assert self.env is not None
         if self.num_timesteps == 0:
-            self.num_expert_queries = self.num_expert_steps = 0
+            self.num_expert_queries = self.num_expert_steps = self._n_rollouts_trained = 0
+            self._before_imitation = None
+            if isinstance(self.alpha, AdaptiveAlpha):
+                self.alpha.reset()
+        self._episode_returns = []
         self._prepare_for_injection()
         self._promised_feedback = any(self.env.env_is_wrapped(FeedbackWrapper))
         self._raw_last_obs = self._original_observations()
@@ -84,6 +89,8 @@ class CollectsFeedback(StagesInjection):
             self._raw_last_obs = self._original_observations()
         self._statistics.count_steps(len(infos))
         for env, info in enumerate(infos):
+            if "episode" in info:
+                self._episode_returns.append(float(info["episode"]["r"]))
             if FEEDBACK_ERROR_KEY in info:
                 self._refuse(env, str(info[FEEDBACK_ERROR_KEY]))
             if FEEDBACK_KEY in info:

@@ -44,6 +44,7 @@ class ImitationTerm:
     :param buffer: The rollout
     :param expert_distribution: The expert's distribution on rows of the rollout; None for labels alone
     :param expert_rows: Flat indices of these rows, ``[n]``; None for all N, in the order of ``buffer.row_indices()``
+    :param factors: Weights of the rows that have only the expert's distribution, ``[N]``; None for 1
     :param demonstrations: Rows that the agent didn't visit
     :param mode_trains_std: Whether labels that are a mode train the standard deviation too
     :param closed_form: Whether gradients come from :mod:`nlf_sb3.closed_forms` where it knows the policy's distribution,
@@ -57,6 +58,7 @@ class ImitationTerm:
         buffer: FeedbackBufferMixin,
         *,
         expert_distribution: Distribution | None,
+        factors: np.ndarray | None = None,
         demonstrations: DemonstrationRows | None,
         mode_trains_std: bool,
         closed_form: bool,
@@ -73,6 +75,7 @@ class ImitationTerm:
         self.n_rows = len(rows)
         self._position = np.empty(buffer.buffer_size * buffer.n_envs, dtype=np.int64)
         self._position[rows] = np.arange(self.n_rows)
+        self._factors = factors
         self._labels = _labels_of(policy, buffer, rows)
         is_labelled = np.zeros(self.n_rows, dtype=bool) if self._labels is None else self._labels.kinds != NO_LABEL
         if expert_distribution is not None:
@@ -115,7 +118,8 @@ class ImitationTerm:
         if len(others):
             expert = select_rows(self._expert_distribution, asked[others], self._device)
             divergences = kl_divergence(expert, _rows_of(distribution, others, len(batch)))
-            weights = self._row_weights(th.ones_like(divergences), len(batch))
+            chosen = 1.0 if self._factors is None else self._to_device(self._factors[positions[others]])
+            weights = self._row_weights(th.ones_like(divergences) * chosen, len(batch))
             yield _Part(float((weights * divergences.detach()).sum()), [(divergences, scale * weights)])
 
     def _own_labels(self, distribution: Any, labels: _Labels, kinds: np.ndarray, positions: np.ndarray, scale: float) -> _Part:

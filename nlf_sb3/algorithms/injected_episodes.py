@@ -11,9 +11,9 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.vec_env import VecEnv
 
 from nlf_sb3.algorithms.imitation import raw_policy_actions, to_policy_actions
+from nlf_sb3.algorithms.injection_weights import check_expert_log_probs
 from nlf_sb3.algorithms.rows import PolicyRows, observations_as_rows
 from nlf_sb3.algorithms.vec_envs import episode_to_policy_observations, to_policy_rewards
-from nlf_sb3.algorithms.weights import check_expert_log_probs
 from nlf_sb3.errors import FeedbackError
 from nlf_sb3.returns import discounted_returns
 from nlf_sb3.segments import ExpertSegment, append_row

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch as th
 
-from nlf_sb3.algorithms.advantages import AdvantageScale
 from nlf_sb3.algorithms.injection import InjectionTerm, build_injected_rows
 from nlf_sb3.algorithms.rows import InjectedRows
 from nlf_sb3.algorithms.takeover import SettlesTakeovers
@@ -64,12 +63,6 @@ class TrainsOnInjected(SettlesTakeovers):
     def _policy_losses(self, log_prob: th.Tensor, old_log_prob: th.Tensor, advantages: th.Tensor) -> th.Tensor:
         """The algorithm's policy loss, row by row, for injected rows: ``[k]`` each."""
         return policy_gradient_loss(log_prob, advantages)
-
-    def _advantage_scale(self) -> AdvantageScale:
-        """The scale of the agent's advantages in this rollout."""
-        advantages = self.rollout_buffer.advantages
-        std = float(advantages.std(ddof=1)) if advantages.size > 1 else 0.0
-        return AdvantageScale(float(advantages.mean()), std, bool(getattr(self, "normalize_advantage", False)))
 
     def _bootstraps_at_time_limit(self) -> bool:
         return True

@@ -11,8 +11,9 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from nlf_sb3.algorithms.advantages import AdvantageScale
 from nlf_sb3.algorithms.injected_episodes import Bootstrap, MakeRows, Prefix, episode_rows, expert_log_probs
+from nlf_sb3.algorithms.injection_weights import MAX_IMPORTANCE_WEIGHT, ExpertWeights, expert_weights
 from nlf_sb3.algorithms.rows import InjectedRows, RowShare
-from nlf_sb3.algorithms.weights import MAX_IMPORTANCE_WEIGHT, ExpertWeights, expert_weights, in_policy_density
+from nlf_sb3.densities import in_policy_density
 from nlf_sb3.distributions import log_relative_density
 from nlf_sb3.segments import ExpertSegment
 

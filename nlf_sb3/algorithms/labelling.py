@@ -1,29 +1,27 @@
-"""Ask the expert, and the demonstrations, for a rollout's labels."""
+"""Make one imitation term of a rollout's labels, the expert's answers and demonstrations."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch as th
 from stable_baselines3.common.distributions import Distribution
+from stable_baselines3.common.utils import obs_as_tensor
 
-from nlf_sb3.algorithms.collecting import CollectsFeedback
-from nlf_sb3.algorithms.imitation import ImitationTerm, to_policy_actions
-from nlf_sb3.algorithms.rows import DemonstrationRows, PolicyRows, observations_as_rows
-from nlf_sb3.algorithms.vec_envs import as_environment_gave_them, check_expert_observes, to_policy_observations
-from nlf_sb3.buffers.labels import MODE, NO_LABEL, SAMPLE
+from nlf_sb3.algorithms.advantages import AdvantageScale
+from nlf_sb3.algorithms.asking import AsksExpert
+from nlf_sb3.algorithms.imitation import ImitationTerm, raw_policy_actions, to_policy_actions
+from nlf_sb3.algorithms.rows import DemonstrationRows, Evaluation, PolicyRows, observations_as_rows
+from nlf_sb3.algorithms.vec_envs import to_policy_observations
+from nlf_sb3.buffers.labels import NO_LABEL
 from nlf_sb3.demonstrations import Demonstrations
-from nlf_sb3.distributions import masked
-from nlf_sb3.errors import ActionShapeError, FeedbackError
-from nlf_sb3.masks import check_allowed
-from nlf_sb3.segments import Observations
-from nlf_sb3.teachers.experts import CallableExpert
+from nlf_sb3.errors import FeedbackError
 from nlf_sb3.validation import check_actions
+from nlf_sb3.weights import LabelFactors, LabelledRollout, label_factors
 
 
-class LabelsRollouts(CollectsFeedback):
+class LabelsRollouts(AsksExpert):
     """Turns a rollout's labels, the expert's answers and demonstrations into one imitation term."""
 
     closed_form_imitation: bool = True
@@ -39,11 +37,6 @@ class LabelsRollouts(CollectsFeedback):
             )
         super()._check_settings()
 
-    def _setup_learn(self, *args: Any, **kwargs: Any) -> Any:
-        if self.expert is not None and self.env is not None:
-            check_expert_observes(self.env)
-        return super()._setup_learn(*args, **kwargs)
-
     def _imitation_term(self) -> ImitationTerm | None:
         """Ask the expert for the rollout's labels; the term of all labelled rows, or None if there are none."""
         distribution = asked = None
@@ -53,24 +46,63 @@ class LabelsRollouts(CollectsFeedback):
                 distribution, asked = self._ask(self._expert_distribution) or (None, None)
             else:
                 self._ask(self._label_rollout)
+        factors = self._label_factors(distribution, asked)
         term = ImitationTerm(
             self.policy,
             self.rollout_buffer,
             expert_distribution=distribution,
             expert_rows=asked,
-            demonstrations=self._demonstration_rows(),
+            factors=None if factors is None else factors.shared * factors.of_rows,
+            demonstrations=self._demonstration_rows(1.0 if factors is None else factors.shared),
             mode_trains_std=self.mode_trains_std,
             closed_form=self.closed_form_imitation,
             rng=self._feedback_rng,
         )
         return term if term.n_labelled else None
 
+    def _label_factors(self, expert_distribution: Distribution | None, asked: np.ndarray | None) -> LabelFactors | None:
+        """
+        Weigh the rollout's labels by ``imitation_weights``; the factors, or None where there is nothing to weigh.
+
+        :param expert_distribution: The expert's distribution on some rows, in their order, if it was asked for one
+        :param asked: Flat indices of these rows, ``[n]``
+        """
+        if not self.imitation_weights:
+            return None
+        buffer = self.rollout_buffer
+        rows = buffer.row_indices()
+        is_labelled = buffer.take_rows(buffer.label_kinds, rows) != NO_LABEL
+        is_asked = np.zeros_like(is_labelled) if asked is None else np.isin(rows, asked)
+        is_answered = is_labelled | is_asked
+        if not is_answered.any() and self.demonstrations is None:
+            return None
+        labels = to_policy_actions(self.policy, buffer.take_rows(buffer.label_actions, rows))
+        if expert_distribution is not None:
+            modes = labels.clone()
+            answers = expert_distribution.mode().to(self.device)
+            modes[is_asked] = answers.reshape(len(answers), *labels.shape[1:]).to(labels.dtype)
+            own = th.as_tensor(is_labelled, device=self.device)
+            labels = th.where(own.reshape(-1, *[1] * (labels.dim() - 1)), labels, modes)
+        self.policy.set_training_mode(False)
+        with th.no_grad():
+            distribution = self._evaluate_rollout_rows(rows).distribution
+        advantages = self._advantage_scale().as_used(th.as_tensor(buffer.take_rows(buffer.advantages, rows))).numpy()
+        actions = raw_policy_actions(self.policy, buffer.take_rows(buffer.actions, rows))
+        rollout = LabelledRollout(distribution, actions, labels, is_answered, advantages)
+        factors = label_factors(self.imitation_weights, rollout)
+        buffer.label_weights[rows % buffer.buffer_size, rows // buffer.buffer_size] *= factors.shared * factors.of_rows
+        if is_answered.any():
+            self.logger.record("feedback/label_weight_mean", float(factors.of_rows[is_answered].mean()) * factors.shared)
+        return factors
+
+    def _advantage_scale(self) -> AdvantageScale:
+        """The scale of the agent's advantages in this rollout."""
+        advantages = self.rollout_buffer.advantages
+        std = float(advantages.std(ddof=1)) if advantages.size > 1 else 0.0
+        return AdvantageScale(float(advantages.mean()), std, bool(getattr(self, "normalize_advantage", False)))
+
     def _check_labels(self) -> None:
         """Raise on labels of the rollout that this algorithm can't train on, or pass over them."""
-
-    def _rollout_masks(self, rows: np.ndarray) -> np.ndarray | None:
-        """Action masks of rows of the rollout, ``[n, n_choices]``, for an algorithm that has them."""
-        return None
 
     def _policy_rows(
         self, observations: Any, actions: th.Tensor, starts: np.ndarray | None, masks: np.ndarray | None
@@ -86,78 +118,14 @@ class LabelsRollouts(CollectsFeedback):
         """
         return PolicyRows(self.policy, observations, actions)
 
-    def _ask(self, question: Callable[[], Any]) -> Any:
-        """Ask the expert; what it raises becomes a FeedbackError, or is counted and passed over."""
-        try:
-            return question()
-        except Exception as error:  # whatever a user's expert raises
-            message = str(error) if isinstance(error, FeedbackError) else f"it raised {type(error).__name__}: {error}"
-            may_be_of_one_row = isinstance(error, ActionShapeError) or not isinstance(error, FeedbackError)
-            if may_be_of_one_row and isinstance(self.expert, CallableExpert) and self.expert.batched:
-                message += " (It got observations [n, ...]; CallableExpert(f, batched=False) gives it one at a time.)"
-            if self.on_error == "raise":
-                raise FeedbackError(f"expert {type(self.expert).__name__}, step {self.num_timesteps}: {message}") from error
-            self._statistics.skipped += 1
-            return None
-
-    def _expert_observations(self, rows: np.ndarray) -> Observations:
-        assert self.env is not None
+    def _evaluate_rollout_rows(self, rows: np.ndarray) -> Evaluation:
+        """What the policy says of rows of the rollout, before the buffer hands any out."""
         buffer = self.rollout_buffer
-        raw = buffer.raw_observations
-        observations = buffer.take_rows(buffer.observations if raw is None else raw, rows)
-        return as_environment_gave_them(self.env, observations, before_statistics=raw is not None)  # type: ignore[no-any-return]
+        observations: Any = obs_as_tensor(buffer.take_rows(buffer.observations, rows), self.device)
+        actions = raw_policy_actions(self.policy, buffer.take_rows(buffer.actions, rows))
+        return PolicyRows(self.policy, observations, actions, self._rollout_masks(rows)).evaluate_all()
 
-    def _queries_left(self) -> float:
-        """How many more labels may be asked for."""
-        return np.inf if self.max_expert_queries is None else max(self.max_expert_queries - self.num_expert_queries, 0)
-
-    def _affordable(self, rows: np.ndarray) -> np.ndarray:
-        """As many of these rows as the budget lasts for, drawn evenly, in their order."""
-        n_left = self._queries_left()
-        if n_left >= len(rows):
-            return rows
-        return rows[np.sort(self._feedback_rng.choice(len(rows), int(n_left), replace=False))]
-
-    def _expert_distribution(self) -> tuple[Distribution, np.ndarray] | None:
-        """The expert's distribution, and the rows that it is of; None if the rest of the budget has no use here."""
-        assert self.expert is not None
-        buffer = self.rollout_buffer
-        rows = buffer.row_indices()
-        if self._queries_left() < len(rows):  # a row with a label of its own needs no other
-            rows = self._affordable(rows[buffer.take_rows(buffer.label_kinds, rows) == NO_LABEL])
-            if not len(rows):
-                return None
-        distribution = self.expert.distribution(self._expert_observations(rows))
-        if distribution is None:
-            raise FeedbackError("imitation='kl' needs its distribution, and it has none. Use imitation='nll'.")
-        self.num_expert_queries += len(rows)
-        masks = self._rollout_masks(rows)
-        return (distribution if masks is None else masked(distribution, masks)), rows
-
-    def _label_rollout(self) -> None:
-        """Fill the rollout's rows that have no label with the expert's, in one call."""
-        assert self.expert is not None
-        buffer = self.rollout_buffer
-        rows = buffer.row_indices()
-        rows = self._affordable(rows[buffer.take_rows(buffer.label_kinds, rows) == NO_LABEL])
-        if not len(rows):
-            return
-        steps, envs = rows % buffer.buffer_size, rows // buffer.buffer_size
-
-        def row_name(row: int) -> str:
-            return f"the action for environment {envs[row]}, rollout step {steps[row]},"
-
-        observations, masks = self._expert_observations(rows), self._rollout_masks(rows)
-        answer = self.expert.act(observations) if masks is None else self.expert.act_within(observations, masks)
-        actions = check_actions(answer, self.action_space, len(rows), row_name=row_name)
-        if masks is not None:
-            check_allowed(actions, masks, self.action_space, row_name=row_name)
-        buffer.label_actions[steps, envs] = actions
-        buffer.label_kinds[steps, envs] = SAMPLE if self.expert.label == "sample" else MODE
-        buffer.label_weights[steps, envs] = 1.0
-        self.num_expert_queries += len(rows)
-
-    def _demonstration_rows(self) -> DemonstrationRows | None:
+    def _demonstration_rows(self, factor: float) -> DemonstrationRows | None:
         if self.demonstrations is None:
             return None
         assert self.env is not None
@@ -173,6 +141,6 @@ class LabelsRollouts(CollectsFeedback):
         assert demonstrations.weights is not None
         return DemonstrationRows(
             rows=self._policy_rows(tensor, to_policy_actions(self.policy, actions), None, masks),
-            weights=th.as_tensor(demonstrations.weights[chosen], dtype=th.float32, device=self.device),
+            weights=factor * th.as_tensor(demonstrations.weights[chosen], dtype=th.float32, device=self.device),
             is_mode=demonstrations.label == "mode",
         )

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Sequence
 from typing import Any, Literal, TypeVar
 
 import numpy as np
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.vec_env import VecEnv
 
-from nlf_sb3.algorithms.weights import MAX_IMPORTANCE_WEIGHT, WEIGHT_KINDS, ExpertWeights, expert_weights
+from nlf_sb3.algorithms.injection_weights import MAX_IMPORTANCE_WEIGHT, WEIGHT_KINDS, ExpertWeights, expert_weights
 from nlf_sb3.demonstrations import Demonstrations
 from nlf_sb3.errors import FeedbackError
 from nlf_sb3.lean_vec_env import make_lean
-from nlf_sb3.schedules import AlphaSchedule, as_schedule, schedule_from_state, schedule_to_state
+from nlf_sb3.plain_state import from_plain, to_plain
+from nlf_sb3.schedules import AlphaSchedule, as_schedule, own_copy, schedule_from_state, schedule_to_state
 from nlf_sb3.teachers.any_expert import as_expert
 from nlf_sb3.teachers.experts import Expert
+from nlf_sb3.weights import ImitationWeights
 from nlf_sb3.whole_numbers import check_whole_number
 
 SelfFeedbackSettings = TypeVar("SelfFeedbackSettings", bound="FeedbackSettings")
@@ -42,7 +46,7 @@ _SAVED = (
     "on_error",
     "log_gradients",
 )
-_PROGRESS = ("num_expert_queries", "num_expert_steps", "_agents_statistics")
+_PROGRESS = ("num_expert_queries", "num_expert_steps", "_agents_statistics", "_n_rollouts_trained")
 
 
 class FeedbackSettings(OnPolicyAlgorithm):
@@ -58,6 +62,7 @@ class FeedbackSettings(OnPolicyAlgorithm):
         alpha: float | AlphaSchedule = 0.5,
         expert: Any = None,
         imitation: Literal["nll", "kl"] = "nll",
+        imitation_weights: Sequence[ImitationWeights] = (),
         demonstrations: Demonstrations | None = None,
         injection: Literal["bounded", "plain", "separate"] = "bounded",
         injection_coef: float = 1.0,
@@ -71,9 +76,10 @@ class FeedbackSettings(OnPolicyAlgorithm):
         log_gradients: bool = False,
         **kwargs: Any,
     ) -> None:
-        self.alpha = alpha
+        self.alpha = own_copy(alpha)
         self.expert: Expert | None = expert
         self.imitation = imitation
+        self.imitation_weights = copy.deepcopy(imitation_weights)
         self.demonstrations = demonstrations
         self.injection = injection
         self.injection_coef = injection_coef
@@ -87,6 +93,9 @@ class FeedbackSettings(OnPolicyAlgorithm):
         self.log_gradients = log_gradients
         self.num_expert_queries = 0
         self.num_expert_steps = 0
+        self._n_rollouts_trained = 0
+        self._episode_returns: list[float] = []
+        self._before_imitation: Any = None
         # Mean and standard deviation of the agent's advantages, in the last rollout with takeovers that had them.
         self._agents_statistics: tuple[float, float] | None = None
         super().__init__(policy, env, *args, **kwargs)
@@ -109,6 +118,11 @@ class FeedbackSettings(OnPolicyAlgorithm):
             if getattr(self, name) not in choices:
                 raise ValueError(f"{name}: got {getattr(self, name)!r}, expected one of {', '.join(map(repr, choices))}.")
         as_schedule(self.alpha)
+        if not isinstance(self.imitation_weights, Sequence) or not all(map(callable, self.imitation_weights)):
+            raise ValueError(
+                f"imitation_weights: got {self.imitation_weights!r}, expected a list of rules such as "
+                "[nlf_sb3.weights.TrustGate()]: functions from a LabelledRollout to factors."
+            )
         for name in ("injection_coef", "injection_vf_coef"):
             if not 0.0 <= getattr(self, name) < np.inf:
                 raise ValueError(f"{name}: got {getattr(self, name)!r}, expected a finite number of at least 0.")
@@ -132,7 +146,8 @@ class FeedbackSettings(OnPolicyAlgorithm):
         return expert_weights(self.injection_weights, self.injection_max_weight, is_bounded=self.injection == "bounded")
 
     def _excluded_save_params(self) -> list[str]:
-        own = ["alpha", "expert", "demonstrations", *_SAVED, *_PROGRESS]
+        own = ["alpha", "imitation_weights", "expert", "demonstrations", *_SAVED, *_PROGRESS]
+        own += ["_episode_returns", "_before_imitation"]
         return [*super()._excluded_save_params(), *own]
 
     def save(self, path: Any, exclude: Any = None, include: Any = None) -> None:
@@ -144,7 +159,11 @@ class FeedbackSettings(OnPolicyAlgorithm):
         :param include: As in SB3
         """
         state = {name: getattr(self, name) for name in (*_SAVED, *_PROGRESS)}
-        self.__dict__[STATE_KEY] = {"alpha": schedule_to_state(as_schedule(self.alpha)), **state}
+        adaptive = {
+            "alpha": schedule_to_state(as_schedule(self.alpha)),
+            "imitation_weights": to_plain(list(self.imitation_weights)),
+        }
+        self.__dict__[STATE_KEY] = {**adaptive, **state}
         try:
             super().save(path, exclude, include)
         finally:
@@ -168,6 +187,8 @@ class FeedbackSettings(OnPolicyAlgorithm):
                     setattr(model, name, state[name])
             if "alpha" not in kwargs:
                 model.alpha = schedule_from_state(state["alpha"])
+            if "imitation_weights" in state and "imitation_weights" not in kwargs:
+                model.imitation_weights = from_plain(state["imitation_weights"])
         model._check_settings()
         return model
 

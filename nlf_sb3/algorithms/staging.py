@@ -8,10 +8,10 @@ import numpy as np
 from gymnasium import spaces
 
 from nlf_sb3.algorithms.imitation import in_policy_scale
+from nlf_sb3.algorithms.injection_weights import check_expert_log_probs
 from nlf_sb3.algorithms.progress import TellsProgress
 from nlf_sb3.algorithms.statistics import FeedbackStatistics
 from nlf_sb3.algorithms.vec_envs import check_vec_wrappers
-from nlf_sb3.algorithms.weights import check_expert_log_probs
 from nlf_sb3.algorithms.wrapper_order import ask_wrappers
 from nlf_sb3.errors import FeedbackError
 from nlf_sb3.feedback import EXECUTED_ACTION_KEY, EXECUTED_LOG_PROB_KEY, EXPERT_SEGMENT_KEY

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch as th
-from stable_baselines3.common.utils import obs_as_tensor
 
 from nlf_sb3.algorithms.advantages import AdvantageScale
-from nlf_sb3.algorithms.imitation import raw_policy_actions
 from nlf_sb3.algorithms.labelling import LabelsRollouts
-from nlf_sb3.algorithms.rows import Evaluation, PolicyRows
-from nlf_sb3.algorithms.weights import in_policy_density
 from nlf_sb3.buffers.minibatches import Minibatch
+from nlf_sb3.densities import in_policy_density
 from nlf_sb3.distributions import log_relative_density
 from nlf_sb3.returns import advantages_until_takeover
 
@@ -124,13 +120,6 @@ class SettlesTakeovers(LabelsRollouts):
             relative = log_relative_density(evaluation.distribution, evaluation.log_prob)
         buffer.log_probs[rows % buffer.buffer_size, rows // buffer.buffer_size] = evaluation.log_prob.cpu().numpy()
         return relative
-
-    def _evaluate_rollout_rows(self, rows: np.ndarray) -> Evaluation:
-        """What the policy says of rows of the rollout, before the buffer hands any out."""
-        buffer = self.rollout_buffer
-        observations: Any = obs_as_tensor(buffer.take_rows(buffer.observations, rows), self.device)
-        actions = raw_policy_actions(self.policy, buffer.take_rows(buffer.actions, rows))
-        return PolicyRows(self.policy, observations, actions, self._rollout_masks(rows)).evaluate_all()
 
     def _end_advantages_at_takeovers(self) -> None:
         buffer = self.rollout_buffer

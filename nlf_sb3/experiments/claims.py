@@ -34,7 +34,7 @@ class Claim:
 
     def as_dict(self) -> dict[str, Any]:
         """The claim as plain data; infinity, which JSON lacks, becomes None."""
-        return _finite(asdict(self))  # type: ignore[no-any-return]
+        return finite(asdict(self))  # type: ignore[no-any-return]
 
 
 def claims(protocol: Protocol, episodes: pd.DataFrame) -> list[Claim]:
@@ -47,9 +47,11 @@ def claims(protocol: Protocol, episodes: pd.DataFrame) -> list[Claim]:
     seeds = sorted(episodes["seed"].unique())
     at_end = [trailing_mean(runs["reinforce", seed]["return"].to_numpy(), protocol.window)[-1] for seed in seeds]
     level = float(np.median(at_end))
-    injection_level = level if protocol.injection_threshold is None else protocol.injection_threshold
+    joint_level, injection_level = (
+        level if threshold is None else threshold for threshold in (protocol.joint_threshold, protocol.injection_threshold)
+    )
     pairs: list[tuple[Arm, Arm, float]] = [
-        ("joint", "reinforce", level),
+        ("joint", "reinforce", joint_level),
         ("injection", "reinforce", injection_level),
         ("injection", "control", injection_level),
     ]
@@ -78,9 +80,16 @@ def _axes(
     return {axis: speed_up(column(needed[baseline], axis), column(needed[arm], axis), column(in_all, axis)) for axis in AXES}
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
+    """
+    >>> finite({"ratio": float("inf"), "seeds": 5})
+    {'ratio': None, 'seeds': 5}
+
+    :param value: Plain data
+    :return: The same with None for infinity and NaN, which JSON lacks
+    """
     if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
+        return {key: finite(item) for key, item in value.items()}
     if isinstance(value, float) and not np.isfinite(value):
         return None
     return value

@@ -35,7 +35,7 @@ class Reproduce:
     protocols: tuple[Literal["paper", "feedback"], ...] = ("paper", "feedback")
     """paper: the protocol of the claims. feedback: the same arms with the feedback preset and varied start states."""
     scale: float = 1.0
-    """Factor on every number of episodes, for a quick look. Thresholds move with it."""
+    """Factor on every number of episodes, for a quick look. The threshold that is where REINFORCE ends moves with it."""
     backend: str = "loky"
     """Where runs run, by joblib's name for it: loky (processes of this machine), dask, sequential, or a package's own.
     Workers need this package, its experiments extra and the same versions, but no shared folder: rows come back.
@@ -159,10 +159,13 @@ def main() -> None:
     """Entry point of ``nlf-sb3``."""
     try:
         tyro: Any = require("tyro", "experiments", "The command line")
+        from nlf_sb3.experiments.compare.command import Compare  # its options need tyro, which is there by now
+
         command = tyro.cli(
             Annotated[Reproduce, tyro.conf.subcommand("reproduce")]
             | Annotated[TrainExpert, tyro.conf.subcommand("train-expert")]
             | Annotated[TrainCommand, tyro.conf.subcommand("train"), tyro.conf.UseAppendAction]
+            | Annotated[Compare, tyro.conf.subcommand("compare")]
             | Annotated[Bench, tyro.conf.subcommand("bench")],
             prog="nlf-sb3",
             description="Train Stable-Baselines3 agents from a person's score, words and demonstrations.",

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from nlf_sb3.experiments.run import Run
+from nlf_sb3.experiments.run import TrainingRun
 
 
 @contextmanager
-def progress(todo: list[Run], n_runs: int, out: Path, console: Console) -> Iterator[None]:
+def progress(todo: Sequence[TrainingRun], n_runs: int, out: Path, console: Console) -> Iterator[None]:
     """
     A bar over all runs, and one for each that is under way and writes into ``out``.
 
@@ -50,8 +51,10 @@ def progress(todo: list[Run], n_runs: int, out: Path, console: Console) -> Itera
                     done += 1
                 elif run.name in parts:
                     if run.name not in bars:
-                        bars[run.name] = display.add_task(run.name, total=run.protocol.episodes[run.arm])
-                    display.update(bars[run.name], completed=max(map(_episodes_written, parts[run.name])))
+                        bars[run.name] = display.add_task(run.name, total=run.length)
+                    display.update(
+                        bars[run.name], completed=max(_counted(path, run.counted_column) for path in parts[run.name])
+                    )
                     continue
                 if run.name in bars:
                     display.remove_task(bars.pop(run.name))
@@ -67,12 +70,12 @@ def progress(todo: list[Run], n_runs: int, out: Path, console: Console) -> Itera
             refresh()
 
 
-def _episodes_written(path: Path) -> int:
-    """The episode number on the last whole line of a file that is being written."""
+def _counted(path: Path, column: int) -> int:
+    """The number in a column of the last whole line of a file that is being written."""
     try:
         with path.open("rb") as file:
             file.seek(max(0, os.path.getsize(path) - 400))
-            lines = file.read().split(b"\n")
-        return int(lines[-2].split(b",")[3])
+            lines = file.read().decode(errors="replace").split("\n")
+        return int(next(csv.reader([lines[-2]]))[column])
     except (OSError, IndexError, ValueError):  # just begun, or just renamed
         return 0

@@ -32,7 +32,8 @@ class Protocol:
     :param fixed_start: Whether every episode of a seed starts from the same state
     :param episodes: Counted episodes of each arm. One of ``control`` is two of the agent's.
     :param window: Episodes in the trailing mean return
-    :param injection_threshold: Return that the injection claim is about; None for what REINFORCE reaches at its end
+    :param joint_threshold: Return that the joint claim is about; None for what REINFORCE reaches at its end
+    :param injection_threshold: The same of the injection claim
     :param overrides: Arguments that differ from the preset in one arm
     """
 
@@ -41,6 +42,7 @@ class Protocol:
     fixed_start: bool
     episodes: dict[Arm, int]
     window: int
+    joint_threshold: float | None
     injection_threshold: float | None
     overrides: dict[Arm, dict[str, Any]]
 
@@ -54,7 +56,8 @@ class Protocol:
 
     def settings(self) -> dict[str, Any]:
         """Everything that decides a run's outcome beside its seed, as plain data."""
-        plain = {key: value for key, value in asdict(self).items() if key != "preset"}
+        judges = ("preset", "window", "joint_threshold", "injection_threshold")  # the preset's arguments are below
+        plain = {key: value for key, value in asdict(self).items() if key not in judges}
         arguments = {key: str(value) for key, value in self.preset().items()}
         expert = hashlib.sha256(Path(expert_path()).read_bytes()).hexdigest()
         return {**plain, "env": ENV_ID, "arguments": arguments, "expert_sha256": expert}
@@ -67,6 +70,7 @@ PROTOCOLS = {
         fixed_start=True,
         episodes={"reinforce": 3000, "joint": 3000, "injection": 600, "control": 600},
         window=50,
+        joint_threshold=None,
         injection_threshold=20.0,
         overrides={},
     ),
@@ -76,7 +80,9 @@ PROTOCOLS = {
         fixed_start=False,
         episodes={"reinforce": 300, "joint": 150, "injection": 150, "control": 150},
         window=20,
-        injection_threshold=None,
+        # Half of the maximum: REINFORCE learns and falls again here, so that where it ends says nothing.
+        joint_threshold=500.0,
+        injection_threshold=500.0,
         # Injected rows join the agent's update, so that the control has as many updates with twice the episodes.
         overrides={"control": {"n_episodes": 8, "batch_size": 2}},
     ),

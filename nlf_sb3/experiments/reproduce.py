@@ -14,7 +14,7 @@ from nlf_sb3.experiments.claims import Claim, claims
 from nlf_sb3.experiments.plots import plot_protocol
 from nlf_sb3.experiments.protocols import ARMS, PROTOCOLS, Protocol
 from nlf_sb3.experiments.run import Run
-from nlf_sb3.experiments.runs import Invocation, perform_all, versions
+from nlf_sb3.experiments.runs import perform_all, versions, wall_time
 from nlf_sb3.experiments.statistics import SpeedUp
 
 _PAPER_SEEDS = (1, 2, 3, 5, 8)
@@ -102,15 +102,8 @@ def reproduce(
     console.print(f"Episodes: {out / 'episodes.csv'}\nSummary:  {out / 'summary.json'}")
     for protocol in chosen:
         console.print(f"Picture:  {out / f'{protocol.name}.png'}")
-    console.print(_wall_time(done, len(runs), seconds))
+    console.print(wall_time(done, len(runs), seconds))
     return results
-
-
-def _wall_time(done: Invocation, n_runs: int, seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    earlier = f" ({n_runs - done.runs} finished earlier)" if done.runs < n_runs else ""
-    words = ("run" if done.runs == 1 else "runs", "worker" if done.workers == 1 else "workers")
-    return f"{done.runs} {words[0]} in {minutes}:{rest:02d} on {done.workers} {words[1]}{earlier}"
 
 
 def _table(protocol: Protocol, found: list[Claim]) -> Table:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,7 @@ from rich.console import Console
 
 from nlf_sb3.experiments.backends import workers
 from nlf_sb3.experiments.progress import progress
-from nlf_sb3.experiments.run import PACKAGES, Outcome, Run, perform, software
+from nlf_sb3.experiments.run import PACKAGES, Outcome, TrainingRun, perform, software
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Invocation:
 
 
 def perform_all(
-    runs: list[Run],
+    runs: Sequence[TrainingRun],
     out: Path,
     *,
     jobs: int,
@@ -86,7 +86,7 @@ def perform_all(
     return Invocation(len(todo), size)
 
 
-def _lost(run: Run, *_: Any, error: BaseException) -> Outcome:
+def _lost(run: TrainingRun, *_: Any, error: BaseException) -> Outcome:
     return Outcome(run.name, error=f"Its worker died or could not begin it: {type(error).__name__}: {error}")
 
 
@@ -107,14 +107,14 @@ def _write(rows: bytes, path: Path) -> None:
     os.replace(unfinished, path)
 
 
-def _discard_unfinished(run: Run, out: Path) -> None:
+def _discard_unfinished(run: TrainingRun, out: Path) -> None:
     for path in run.file(out).parent.glob(f"{run.name}.*part"):
         path.unlink(missing_ok=True)
 
 
-def _check_settings(runs: list[Run], out: Path, resume: bool) -> None:
+def _check_settings(runs: Sequence[TrainingRun], out: Path, resume: bool) -> None:
     """Refuse to mix runs of different settings, or to overwrite any."""
-    settings = {run.protocol.name: json.loads(json.dumps(run.protocol.settings(), default=str)) for run in runs}
+    settings = {run.kind: json.loads(json.dumps(run.settings(), default=str)) for run in runs}
     path = out / "settings.json"
     started = any((out / "runs").iterdir())
     if started and not resume:
@@ -124,7 +124,7 @@ def _check_settings(runs: list[Run], out: Path, resume: bool) -> None:
         changed = [name for name in settings if name in before and before[name] != settings[name]]
         if changed:
             raise FileExistsError(
-                f"{out} holds runs of other settings (protocol {', '.join(changed)}; see {path}). Pass another --out."
+                f"{out} holds runs of other settings ({', '.join(changed)}; see {path}). Pass another --out."
             )
         settings = {**before, **settings}
     path.write_text(json.dumps(settings, indent=2) + "\n")
@@ -135,3 +135,16 @@ def versions() -> dict[str, Any]:
     from importlib.metadata import version
 
     return {name: version(name) for name in PACKAGES}
+
+
+def wall_time(done: Invocation, n_runs: int, seconds: float) -> str:
+    """
+    :param done: What was done
+    :param n_runs: Runs of the whole set
+    :param seconds: How long it took
+    :return: A sentence on it
+    """
+    minutes, rest = divmod(round(seconds), 60)
+    earlier = f" ({n_runs - done.runs} finished earlier)" if done.runs < n_runs else ""
+    words = ("run" if done.runs == 1 else "runs", "worker" if done.workers == 1 else "workers")
+    return f"{done.runs} {words[0]} in {minutes}:{rest:02d} on {done.workers} {words[1]}{earlier}"

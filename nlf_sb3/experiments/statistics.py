@@ -102,7 +102,8 @@ def speed_up(baseline: np.ndarray, arm: np.ndarray, baseline_spent: np.ndarray) 
     lower_bound = np.where(np.isinf(baseline), baseline_spent, baseline)
 
     def ratio_of_medians(first: np.ndarray, second: np.ndarray, axis: int = -1) -> np.ndarray:
-        ratio: np.ndarray = np.median(first, axis=axis) / np.median(second, axis=axis)
+        with np.errstate(divide="ignore", invalid="ignore"):  # a median that is nothing has an infinite ratio or none
+            ratio: np.ndarray = np.median(first, axis=axis) / np.median(second, axis=axis)
         return ratio
 
     has_ratio = bool(arm.any())  # an arm that needs nothing, as expert queries where nobody asks, has none

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import ast
-import difflib
-import inspect
 import json
 import re
 from collections.abc import Iterator
@@ -21,6 +18,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecNormalize
 import nlf_sb3
 from nlf_sb3 import presets
 from nlf_sb3.demonstrations import Demonstrations
+from nlf_sb3.experiments.arguments import argument_names, check_name, parse_pair
 from nlf_sb3.experiments.train import Train
 from nlf_sb3.experiments.train_method import ALPHA, METHODS_OF_THE_WRAPPER, method_of, parse_alpha
 from nlf_sb3.teachers import Expert, LQRExpert, NearestStateExpert, PolicyExpert
@@ -180,39 +178,14 @@ def _policy_for(algorithm: str, observation_space: spaces.Space) -> str:
 
 
 def _parse_arguments(pairs: tuple[str, ...], algorithm: type[Any]) -> dict[str, Any]:
-    known = _argument_names(algorithm)
+    known = argument_names(algorithm) - {*_OPTIONS_OF_THEIR_OWN, *_NOT_TO_SET}
     arguments: dict[str, Any] = {}
     for pair in pairs:
-        key, equals, text = pair.partition("=")
-        if not equals or key in arguments:
+        key, value = parse_pair(pair)
+        if key in arguments:
             raise ValueError(f"--set: got {pair!r}, expected KEY=VALUE, each key once.")
         if key in _OPTIONS_OF_THEIR_OWN:
             raise ValueError(f"--set {pair}: {key} has an option of its own. Use --{key}.")
-        if key not in known:
-            close = difflib.get_close_matches(key, known, n=1)
-            mend = f"Did you mean {close[0]}?" if close else f"It has {', '.join(sorted(known))}."
-            raise ValueError(f"--set {pair}: {algorithm.__name__} has no argument {key}. {mend}")
-        try:
-            arguments[key] = ast.literal_eval(text)
-        except (ValueError, SyntaxError) as error:
-            if not text.isidentifier():  # a bare word is a string: the shell has eaten its quotes
-                raise ValueError(f"--set {pair}: {text!r} is no plain Python value ({type(error).__name__}).") from error
-            arguments[key] = text
+        check_name(key, known, what=f"--set {pair}: {algorithm.__name__}")
+        arguments[key] = value
     return arguments
-
-
-def _argument_names(algorithm: type[Any]) -> set[str]:
-    """Names of an algorithm's arguments, along its base classes as far as they pass keywords on."""
-    names: set[str] = set()
-    for base in algorithm.__mro__:
-        if "__init__" not in vars(base):
-            continue
-        parameters = inspect.signature(base.__init__).parameters.values()  # type: ignore[misc]
-        names |= {
-            parameter.name
-            for parameter in parameters
-            if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
-        }
-        if all(parameter.kind is not parameter.VAR_KEYWORD for parameter in parameters):
-            break
-    return names - {"self", *_OPTIONS_OF_THEIR_OWN, *_NOT_TO_SET}

@@ -22,7 +22,8 @@ from stable_baselines3.common.save_util import load_from_zip_file
 from stable_baselines3.common.vec_env import VecNormalize
 
 from nlf_sb3.compiled_actor import CompiledActor
-from nlf_sb3.distributions import log_rescaling, masked
+from nlf_sb3.densities import log_rescaling
+from nlf_sb3.distributions import masked
 from nlf_sb3.errors import FeedbackError
 from nlf_sb3.numpy_actor import numpy_actor
 from nlf_sb3.seeding import derived_generator

@@ -6,11 +6,8 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch as th
-from gymnasium import spaces
-from stable_baselines3.common.policies import ActorCriticPolicy
 
 from nlf_sb3.algorithms.advantages import shaping_weights
-from nlf_sb3.distributions import log_rescaling
 from nlf_sb3.errors import FeedbackError
 from nlf_sb3.losses import policy_shaping_weight, truncated_importance_weight
 
@@ -105,20 +102,3 @@ def check_expert_log_probs(log_probs: Any, n_rows: int, what: str) -> None:
     values = np.asarray(log_probs)
     if values.shape != (n_rows,) or not np.isfinite(values).all():
         raise FeedbackError(f"{what}: got log-probabilities {values}, expected {n_rows} finite numbers.")
-
-
-def in_policy_density(policy: ActorCriticPolicy, log_probs: np.ndarray) -> th.Tensor:
-    r"""
-    Log-densities of environment-scale actions as those of the policy's own scale, which its log-probabilities are in.
-
-    A policy with squashed output rescales actions from [-1, 1] to the space's bounds, so that densities differ by the
-    product of :math:`(high - low) / 2` over the dimensions. Elsewhere both scales are one.
-
-    :param policy: The policy
-    :param log_probs: ``[n]``
-    :return: ``[n]``
-    """
-    space = policy.action_space
-    if isinstance(space, spaces.Box) and policy.squash_output:
-        log_probs = log_probs + log_rescaling(space)
-    return th.as_tensor(log_probs, dtype=th.float32, device=policy.device)
