@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch as th
+
+from nlf_sb3.schedules import AlphaSchedule, HandOver, LinearSchedule, Trial
 
 
 def paper(algorithm: str = "REINFORCE") -> dict[str, Any]:
@@ -42,27 +45,55 @@ def paper(algorithm: str = "REINFORCE") -> dict[str, Any]:
     }
 
 
-def feedback(algorithm: str = "PPO") -> dict[str, Any]:
+def feedback(algorithm: str = "PPO", expert_return: float | None = None) -> dict[str, Any]:
     """
-    What learns fast from feedback: normalised returns or advantages, and larger steps than the defaults'.
+    What learns fast from feedback, and leaves a teacher behind who has no more to teach.
 
-    Measured on InvertedPendulum-v5; the README's figures of the protocol ``feedback`` are REINFORCE's
-    with this preset.
+    PPO's: short rollouts and small minibatches, a step that falls from 3e-3 to a tenth of that over the first tenth of
+    training and then to nothing, and imitation on trial (:class:`~nlf_sb3.schedules.Trial`): nine tenths of the objective at
+    first, and less as the agent comes near the expert's return (:class:`~nlf_sb3.schedules.HandOver`), or over the training
+    where that isn't known. The other algorithms': normalised returns or advantages, larger steps than the defaults', and
+    half of each. Figures are in the README.
 
     :param algorithm: Name of an algorithm of this package
+    :param expert_return: The expert's mean undiscounted return, if it is known and above 0; PPO and MaskablePPO use it
     :return: Keyword arguments, ``policy`` among them
     :raises ValueError: For any other algorithm
     """
     shared: dict[str, Any] = {"policy": "MlpPolicy", "alpha": 0.5, "imitation": "nll", "injection": "bounded"}
-    ppo: dict[str, Any] = {"learning_rate": 3e-3, "n_steps": 128, "batch_size": 64, "n_epochs": 10}
+    ppo = {
+        "learning_rate": _falling_from(3e-3),
+        "n_steps": 64,
+        "batch_size": 16,
+        "n_epochs": 10,
+        "alpha": Trial(_hand_over(expert_return)),
+    }
     own: dict[str, dict[str, Any]] = {
         "REINFORCE": {"learning_rate": 5e-3, "n_episodes": 4, "batch_size": 1, "normalize_returns": True},
         "A2C": {"learning_rate": 3e-3, "n_steps": 32, "normalize_advantage": True, "use_rms_prop": False},
         "PPO": ppo,
         "MaskablePPO": ppo,
         "TRPO": {"learning_rate": 3e-3, "n_steps": 128, "target_kl": 0.05},
-        "RecurrentPPO": {**ppo, "policy": "MlpLstmPolicy", "learning_rate": 1e-3},
+        "RecurrentPPO": {"policy": "MlpLstmPolicy", "learning_rate": 1e-3, "n_steps": 128, "batch_size": 64, "n_epochs": 10},
     }
     if algorithm not in own:
         raise ValueError(f"algorithm: got {algorithm!r}, expected one of {', '.join(own)}.")
     return {**shared, **own[algorithm]}
+
+
+def _hand_over(expert_return: float | None) -> AlphaSchedule:
+    if expert_return is None or expert_return <= 0:
+        return LinearSchedule(0.1, 1.0)
+    return HandOver(expert_return, start=0.1, begin_at=0.75, end_at=1.05)
+
+
+def _falling_from(largest: float) -> Callable[[float], float]:
+    """A learning rate that loses nine tenths in the first tenth of training, and the rest in a line to its end."""
+
+    # Nested, so that it is saved by value: a model has to load where nlf_sb3 isn't installed.
+    def learning_rate(progress_remaining: float) -> float:
+        done = 1.0 - progress_remaining
+        rate: float = largest * 10.0 ** (-min(done / 0.1, 1.0))
+        return rate if done < 0.1 else rate * max(progress_remaining, 0.0) / 0.9
+
+    return learning_rate

@@ -107,7 +107,7 @@ def test_a_trial_fails_early_when_returns_fall_and_says_so():
 
 
 def test_a_trial_fails_when_its_time_is_over():
-    trial = Trial(0.1, fraction=0.2)
+    trial = Trial(0.1, fraction=0.2, least_updates=0)
     trial.alpha(state(returns=FIRST))
     trial.alpha(state(returns=FIRST, progress=0.81))
     assert trial.is_open
@@ -115,8 +115,17 @@ def test_a_trial_fails_when_its_time_is_over():
         assert trial.alpha(state(returns=FIRST, progress=0.79)) == 1.0
 
 
+def test_a_trial_has_its_rollouts_in_a_short_training():
+    trial = Trial(0.1, fraction=0.2, least_updates=5)
+    trial.alpha(state(returns=FIRST))
+    for k in range(1, 5):
+        assert trial.alpha(state(k, returns=FIRST, progress=0.1)) == 0.1
+    with pytest.warns(UserWarning, match="did not make the agent better"):
+        assert trial.alpha(state(5, returns=FIRST, progress=0.1)) == 1.0
+
+
 def test_without_returns_nothing_is_judged():
-    trial = Trial(0.1, fraction=0.2)
+    trial = Trial(0.1, fraction=0.2, least_updates=0)
     assert trial.alpha(state(progress=0.5)) == 0.1
     assert trial.alpha(state(progress=0.4, returns=FIRST)) == 0.1, "nothing to compare with them yet"
     assert trial.is_open

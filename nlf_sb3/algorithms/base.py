@@ -83,6 +83,9 @@ class FeedbackAlgorithm(FollowsSchedule, TrainsOnInjected):
         rows of the episode, credited with what the expert made of them. ``"once"``: as rows of the agent's alone
     :param max_expert_queries: How many labels may be had in one training, those of wrappers included: ``expert`` is not asked
         for more. A rollout that the rest doesn't suffice for has it on rows drawn evenly. None for no limit
+    :param label_memory: How many labels of earlier rollouts are kept and imitated again, beside the rollout's own, as DAgger
+        aggregates them; the oldest make room. They stay in the scale that the policy saw them in. 0 for none
+    :param label_replay: Labels drawn from the memory for each row of a rollout
     :param mode_trains_std: Let labels that are the expert's mode train the standard deviation too
     :param on_error: ``"raise"``, or ``"skip"`` to count bad feedback (``feedback/skipped``) and go on
     :param log_gradients: Log both terms' gradient norms and their cosine, on the first minibatch of each
@@ -96,12 +99,10 @@ class FeedbackAlgorithm(FollowsSchedule, TrainsOnInjected):
             self._record_feedback(alpha)
             return
         weights = self._settle_takeovers()
-        imitation = self._imitation_term()
+        imitation = self._imitation_term(alpha)
         injected = self._injected_rows()
         self._warn_of_broken_promise()
         self._record_feedback(alpha if imitation is not None else None)
-        if alpha == 1.0:
-            imitation = None  # labels were asked for and counted, and train nothing
         n_rows = len(self.rollout_buffer.row_indices())
         update = Update(n_rows, 1.0 if imitation is None else alpha, imitation, injected, weights)
         if update:

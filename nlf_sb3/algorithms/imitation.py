@@ -139,7 +139,7 @@ class ImitationTerm:
         if not len(chosen):
             return
         evaluation = demonstrations.rows.evaluate(chosen)
-        is_mode = np.full(len(chosen), demonstrations.is_mode)
+        is_mode = demonstrations.is_mode[chosen]
         weights = self._row_weights(demonstrations.weights[chosen], n_batch_rows)
         actions = demonstrations.rows.actions[chosen]
         yield self._of_actions(evaluation.distribution, actions, weights, is_mode, scale)

@@ -12,9 +12,10 @@ from stable_baselines3.common.utils import obs_as_tensor
 from nlf_sb3.algorithms.advantages import AdvantageScale
 from nlf_sb3.algorithms.asking import AsksExpert
 from nlf_sb3.algorithms.imitation import ImitationTerm, raw_policy_actions, to_policy_actions
-from nlf_sb3.algorithms.rows import DemonstrationRows, Evaluation, PolicyRows, observations_as_rows
+from nlf_sb3.algorithms.label_memory import LabelMemory, ShownRows
+from nlf_sb3.algorithms.rows import DemonstrationRows, Evaluation, PolicyRows, as_arrays, concatenated, observations_as_rows
 from nlf_sb3.algorithms.vec_envs import to_policy_observations
-from nlf_sb3.buffers.labels import NO_LABEL
+from nlf_sb3.buffers.labels import MODE, NO_LABEL
 from nlf_sb3.demonstrations import Demonstrations
 from nlf_sb3.errors import FeedbackError
 from nlf_sb3.validation import check_actions
@@ -29,6 +30,12 @@ class LabelsRollouts(AsksExpert):
     :mod:`nlf_sb3.closed_forms`; False takes autograd, with the same numbers up to rounding. TRPO has labels in its batch
     instead."""
 
+    def _setup_learn(self, *args: Any, **kwargs: Any) -> Any:
+        result = super()._setup_learn(*args, **kwargs)
+        if self.num_timesteps == 0 or not hasattr(self, "_memory"):
+            self._memory = LabelMemory(self.label_memory)
+        return result
+
     def _check_settings(self) -> None:
         if not isinstance(self.demonstrations, (Demonstrations, type(None))):
             raise FeedbackError(
@@ -37,15 +44,18 @@ class LabelsRollouts(AsksExpert):
             )
         super()._check_settings()
 
-    def _imitation_term(self) -> ImitationTerm | None:
-        """Ask the expert for the rollout's labels; the term of all labelled rows, or None if there are none."""
+    def _imitation_term(self, alpha: float) -> ImitationTerm | None:
+        """Ask the expert for labels; the term of all labelled rows, or None if nothing is imitated."""
         distribution = asked = None
         self._check_labels()
+        if alpha == 1.0:
+            return None  # labels that came by themselves are counted; nobody is asked for more
         if self.expert is not None and self._queries_left() > 0:
             if self.imitation == "kl":
                 distribution, asked = self._ask(self._expert_distribution) or (None, None)
             else:
                 self._ask(self._label_rollout)
+        remembered = self._recall_and_remember()
         factors = self._label_factors(distribution, asked)
         term = ImitationTerm(
             self.policy,
@@ -53,7 +63,7 @@ class LabelsRollouts(AsksExpert):
             expert_distribution=distribution,
             expert_rows=asked,
             factors=None if factors is None else factors.shared * factors.of_rows,
-            demonstrations=self._demonstration_rows(1.0 if factors is None else factors.shared),
+            demonstrations=self._shown_rows(remembered, 1.0 if factors is None else factors.shared),
             mode_trains_std=self.mode_trains_std,
             closed_form=self.closed_form_imitation,
             rng=self._feedback_rng,
@@ -125,7 +135,24 @@ class LabelsRollouts(AsksExpert):
         actions = raw_policy_actions(self.policy, buffer.take_rows(buffer.actions, rows))
         return PolicyRows(self.policy, observations, actions, self._rollout_masks(rows)).evaluate_all()
 
-    def _demonstration_rows(self, factor: float) -> DemonstrationRows | None:
+    def _shown_rows(self, remembered: ShownRows | None, factor: float) -> DemonstrationRows | None:
+        """Demonstrations and remembered labels, as rows of this rollout's imitation, their weights times a factor."""
+        shown = [rows for rows in (self._demonstrations(), remembered) if rows is not None]
+        if not shown:
+            return None
+        tensors = [obs_as_tensor(rows.observations, self.device) for rows in shown]
+        observations: Any = tensors[0] if len(shown) == 1 else concatenated(tensors)
+        actions = th.cat([to_policy_actions(self.policy, rows.actions) for rows in shown])
+        masks = [rows.action_masks for rows in shown if rows.action_masks is not None]
+        weights = np.concatenate([rows.weights for rows in shown])
+        return DemonstrationRows(
+            rows=self._policy_rows(observations, actions, None, np.concatenate(masks) if len(masks) == len(shown) else None),
+            weights=factor * th.as_tensor(weights, dtype=th.float32, device=self.device),
+            is_mode=np.concatenate([rows.is_mode for rows in shown]),
+        )
+
+    def _demonstrations(self) -> ShownRows | None:
+        """At most as many demonstrations as the rollout has rows."""
         if self.demonstrations is None:
             return None
         assert self.env is not None
@@ -134,13 +161,31 @@ class LabelsRollouts(AsksExpert):
         chosen = self._feedback_rng.choice(len(demonstrations), n_rows, replace=False)
         observations = demonstrations.observations
         picked = {k: v[chosen] for k, v in observations.items()} if isinstance(observations, dict) else observations[chosen]
-        tensor = observations_as_rows(self.policy, to_policy_observations(self.env, picked))
-        actions = check_actions(demonstrations.actions[chosen], self.action_space, n_rows, "demonstrations")
         masks = demonstrations.action_masks
-        masks = None if masks is None else masks[chosen]
         assert demonstrations.weights is not None
-        return DemonstrationRows(
-            rows=self._policy_rows(tensor, to_policy_actions(self.policy, actions), None, masks),
-            weights=factor * th.as_tensor(demonstrations.weights[chosen], dtype=th.float32, device=self.device),
-            is_mode=demonstrations.label == "mode",
+        return ShownRows(
+            as_arrays(observations_as_rows(self.policy, to_policy_observations(self.env, picked))),
+            check_actions(demonstrations.actions[chosen], self.action_space, n_rows, "demonstrations"),
+            demonstrations.weights[chosen],
+            np.full(n_rows, demonstrations.label == "mode"),
+            None if masks is None else masks[chosen],
         )
+
+    def _recall_and_remember(self) -> ShownRows | None:
+        """Draw from the labels of earlier rollouts, and then keep this one's."""
+        if not self.label_memory:
+            return None
+        buffer, rows = self.rollout_buffer, self.rollout_buffer.row_indices()
+        remembered = self._memory.draw(round(self.label_replay * len(rows)), self._feedback_rng)
+        rows = rows[buffer.take_rows(buffer.label_kinds, rows) != NO_LABEL]
+        if len(rows):
+            self._memory.add(
+                ShownRows(
+                    buffer.take_rows(buffer.observations, rows),
+                    buffer.take_rows(buffer.label_actions, rows),
+                    buffer.take_rows(buffer.label_weights, rows),
+                    buffer.take_rows(buffer.label_kinds, rows) == MODE,
+                    self._rollout_masks(rows),
+                )
+            )
+        return remembered

@@ -39,6 +39,11 @@ class RecurrentPPO(JoinsSingleRow, sb3_contrib.RecurrentPPO):
 
     def _check_settings(self) -> None:
         super()._check_settings()
+        if self.label_memory:
+            raise ValueError(
+                f"label_memory: got {self.label_memory!r}; remembered rows have no past, and RecurrentPPO's policy acts on "
+                "what it remembers. Leave it at 0."
+            )
         if self.demonstrations is not None:
             raise FeedbackError(
                 "demonstrations: their rows have no past, and RecurrentPPO's policy acts on what it remembers. "

@@ -88,16 +88,16 @@ class PolicyRows:
 @dataclass
 class DemonstrationRows:
     """
-    Demonstrations for one rollout.
+    What was shown in states that the rollout doesn't hold: demonstrations, and labels of earlier rollouts.
 
     :param rows: The K rows
     :param weights: ``[K]``
-    :param is_mode: Whether the actions are the expert's mode
+    :param is_mode: Whether an action is the expert's mode, ``[K]`` booleans
     """
 
     rows: PolicyRows
     weights: th.Tensor
-    is_mode: bool
+    is_mode: np.ndarray
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -177,3 +177,23 @@ def index_observations(observations: Any, rows: Any) -> Any:
     if isinstance(observations, dict):
         return {key: value[rows] for key, value in observations.items()}
     return observations[rows]
+
+
+def as_arrays(observations: Any) -> Any:
+    """
+    :param observations: Tensors, ``[K, *obs_shape]`` or a dict of such
+    :return: The same as NumPy's arrays
+    """
+    if isinstance(observations, dict):
+        return {key: value.cpu().numpy() for key, value in observations.items()}
+    return observations.cpu().numpy()
+
+
+def concatenated(observations: list[Any]) -> Any:
+    """
+    :param observations: Each ``[K_i, *obs_shape]`` or a dict of such
+    :return: All rows
+    """
+    if isinstance(observations[0], dict):
+        return {key: th.cat([part[key] for part in observations]) for key in observations[0]}
+    return th.cat(observations)

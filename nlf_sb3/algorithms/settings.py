@@ -42,6 +42,8 @@ _SAVED = (
     "injection_max_weight",
     "injection_prefix",
     "max_expert_queries",
+    "label_memory",
+    "label_replay",
     "mode_trains_std",
     "on_error",
     "log_gradients",
@@ -71,6 +73,8 @@ class FeedbackSettings(OnPolicyAlgorithm):
         injection_max_weight: float = MAX_IMPORTANCE_WEIGHT,
         injection_prefix: Literal["twice", "once"] = "twice",
         max_expert_queries: int | None = None,
+        label_memory: int = 0,
+        label_replay: float = 1.0,
         mode_trains_std: bool = False,
         on_error: Literal["raise", "skip"] = "raise",
         log_gradients: bool = False,
@@ -88,6 +92,8 @@ class FeedbackSettings(OnPolicyAlgorithm):
         self.injection_max_weight = injection_max_weight
         self.injection_prefix = injection_prefix
         self.max_expert_queries = max_expert_queries
+        self.label_memory = label_memory
+        self.label_replay = label_replay
         self.mode_trains_std = mode_trains_std
         self.on_error = on_error
         self.log_gradients = log_gradients
@@ -123,7 +129,8 @@ class FeedbackSettings(OnPolicyAlgorithm):
                 f"imitation_weights: got {self.imitation_weights!r}, expected a list of rules such as "
                 "[nlf_sb3.weights.TrustGate()]: functions from a LabelledRollout to factors."
             )
-        for name in ("injection_coef", "injection_vf_coef"):
+        check_whole_number("label_memory", self.label_memory, 0)
+        for name in ("injection_coef", "injection_vf_coef", "label_replay"):
             if not 0.0 <= getattr(self, name) < np.inf:
                 raise ValueError(f"{name}: got {getattr(self, name)!r}, expected a finite number of at least 0.")
         if not 0.0 < self.injection_max_weight < np.inf:
@@ -147,7 +154,7 @@ class FeedbackSettings(OnPolicyAlgorithm):
 
     def _excluded_save_params(self) -> list[str]:
         own = ["alpha", "imitation_weights", "expert", "demonstrations", *_SAVED, *_PROGRESS]
-        own += ["_episode_returns", "_before_imitation"]
+        own += ["_episode_returns", "_before_imitation", "_memory"]
         return [*super()._excluded_save_params(), *own]
 
     def save(self, path: Any, exclude: Any = None, include: Any = None) -> None:

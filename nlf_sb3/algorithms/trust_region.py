@@ -11,7 +11,7 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 
 from nlf_sb3.algorithms.base import Update
 from nlf_sb3.algorithms.imitation import ImitationTerm, to_policy_actions
-from nlf_sb3.algorithms.rows import InjectedRows, index_observations
+from nlf_sb3.algorithms.rows import InjectedRows, concatenated, index_observations
 from nlf_sb3.buffers.labels import MODE, FeedbackBufferMixin
 
 
@@ -112,7 +112,7 @@ class SurrogateBatch:
         demonstrations = imitation.demonstrations
         if demonstrations is not None:
             chosen = np.arange(0, len(demonstrations), self._keep_every)
-            is_mode = th.full((len(chosen),), demonstrations.is_mode, device=device)
+            is_mode = th.as_tensor(demonstrations.is_mode[chosen], device=device)
             shown = index_observations(demonstrations.rows.observations, chosen)
             parts.append(self._label_part(shown, demonstrations.rows.actions[chosen], demonstrations.weights[chosen], is_mode))
         n_labelled = sum(map(len, parts))
@@ -138,11 +138,7 @@ class SurrogateBatch:
 
 
 def _concatenated(parts: list[SurrogateRows]) -> SurrogateRows:
-    observations: Any = [part.observations for part in parts]
-    if isinstance(observations[0], dict):
-        observations = {key: th.cat([part[key] for part in observations]) for key in observations[0]}
-    else:
-        observations = th.cat(observations)
+    observations = concatenated([part.observations for part in parts])
     actions = [part.actions.reshape(len(part), -1).to(parts[0].actions.dtype) for part in parts]
     columns = [th.cat([getattr(part, name) for part in parts]) for name in ("old_log_prob", "weights", "is_mode")]
     return SurrogateRows(observations, th.cat(actions), *columns)

@@ -24,13 +24,16 @@ class Trial(AdaptiveAlpha):
 
     The first ``episodes`` episodes, which an untrained agent plays, are the yardstick. The trial is passed once the mean
     return of the latest ``window`` lies ``standard_errors`` above theirs (Welch's statistic). It is failed once it lies as
-    far below, or if it isn't passed within the first ``fraction`` of training. From then on alpha is 1, and the algorithm
-    puts the policy and the optimiser back to where they were before the trial, so that a bad teacher costs the trial's
-    steps and nothing else. An agent that begins where nothing can be improved fails it too. Without a ``Monitor`` there are no
-    returns, and the trial goes on for ever.
+    far below, or if it isn't passed within the first ``fraction`` of training and ``least_updates`` rollouts. From then on
+    alpha is 1, and the algorithm puts the policy and the optimiser back to where they were before the trial, so that a bad
+    teacher costs the trial's steps and nothing else.
+
+    An agent that begins where nothing can be improved fails it too. Without a ``Monitor`` there are no returns, and the
+    trial goes on for ever.
 
     :param schedule: alpha while the trial goes on, and once it is passed
     :param fraction: Share of training that the trial may take
+    :param least_updates: Rollouts that it may take at least, so that a short training doesn't end it before it has begun
     :param standard_errors: How clear a difference has to be. The test is made again with each rollout, so that this should
         be more than the 2 of a single one.
     :param episodes: Episodes in the yardstick
@@ -39,6 +42,7 @@ class Trial(AdaptiveAlpha):
 
     schedule: Any
     fraction: float = 0.1
+    least_updates: int = 16
     standard_errors: float = 3.0
     episodes: int = 5
     window: int = 20
@@ -88,7 +92,8 @@ class Trial(AdaptiveAlpha):
         else:
             self.recent = latest(self.recent, state.episode_returns, self.window)
         difference = standardised_difference(self.recent, self.first)
-        is_over = 1.0 - state.progress_remaining >= self.fraction and len(self.recent) >= _FEW
+        had_time = 1.0 - state.progress_remaining >= self.fraction and state.n_updates >= self.least_updates
+        is_over = had_time and len(self.recent) >= _FEW
         if difference >= self.standard_errors:
             self.verdict = "passed"
         elif is_over or difference <= -self.standard_errors:

@@ -26,14 +26,14 @@ def _algorithm(
     name: str,
     description: str,
     algorithm: type[Any],
-    arguments: Callable[[], dict[str, Any]],
+    arguments: Callable[[Task], dict[str, Any]],
     *,
     needs_expert: bool = False,
 ) -> Arm:
     """An algorithm of this package; an expert, if there is one, labels its rollouts."""
 
     def train(task: Task) -> None:
-        _learn(algorithm, {**arguments(), **task.arguments}, task.make_env(), task.expert, task)
+        _learn(algorithm, {**arguments(task), **task.arguments}, task.make_env(), task.expert, task)
 
     return Arm(name, description, train, needs_expert, frozenset(argument_names(algorithm) - _NOT_TO_SET))
 
@@ -42,10 +42,10 @@ def _inject(task: Task) -> None:
     of_the_wrapper = {key: value for key, value in task.arguments.items() if key in _OF_THE_WRAPPER}
     own = {key: value for key, value in task.arguments.items() if key not in _OF_THE_WRAPPER}
     env = TrajectoryInjection(task.make_env(), task.expert, mode="fork", **of_the_wrapper)
-    _learn(PPO, {**presets.feedback("PPO"), **own}, env, None, task)
+    _learn(PPO, {**presets.feedback("PPO", task.expert_return), **own}, env, None, task)
 
 
-def _defaults() -> dict[str, Any]:
+def _defaults(task: Task) -> dict[str, Any]:
     return {"policy": "MlpPolicy"}
 
 
@@ -57,33 +57,33 @@ _ARMS = [
         "ppo-preset",
         "PPO with the numbers of presets.feedback, without feedback: what joint gains from its numbers alone.",
         PPO,
-        lambda: presets.feedback("PPO"),
+        lambda task: presets.feedback("PPO"),
     ),
     _algorithm(
         "paper",
         "REINFORCE with the numbers of presets.paper, without feedback. For continuous actions.",
         REINFORCE,
-        presets.paper,
+        lambda task: presets.paper(),
     ),
     _algorithm(
         "joint",
         "PPO with presets.feedback and the joint objective: the expert labels every step.",
         PPO,
-        lambda: presets.feedback("PPO"),
+        lambda task: presets.feedback("PPO", task.expert_return),
         needs_expert=True,
     ),
     _algorithm(
         "joint-reinforce",
         "REINFORCE with presets.feedback and the joint objective.",
         REINFORCE,
-        lambda: presets.feedback("REINFORCE"),
+        lambda task: presets.feedback("REINFORCE"),
         needs_expert=True,
     ),
     _algorithm(
         "joint-a2c",
         "A2C with presets.feedback and the joint objective.",
         A2C,
-        lambda: presets.feedback("A2C"),
+        lambda task: presets.feedback("A2C"),
         needs_expert=True,
     ),
     Arm(

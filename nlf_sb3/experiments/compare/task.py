@@ -24,6 +24,7 @@ class Task:
     :param expert_name: The expert's name on the command line
     :param arguments: What the command line overrides of the arm's arguments
     :param recorder: Evaluates the agent as it trains
+    :param expert_return: The expert's mean return, where it is known without measuring it
     """
 
     env_id: str
@@ -33,6 +34,7 @@ class Task:
     expert_name: str
     arguments: dict[str, Any]
     recorder: Recorder
+    expert_return: float | None = None
 
     def make_env(self) -> gym.Env:
         """The environment as Gymnasium makes it, in a Monitor; whoever trains in it seeds it."""
