@@ -1,0 +1,1 @@
+"""Compare methods of learning from an expert, on one task and by one measure."""
