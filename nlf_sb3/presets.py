@@ -49,11 +49,14 @@ def feedback(algorithm: str = "PPO", expert_return: float | None = None) -> dict
     """
     What learns fast from feedback, and leaves a teacher behind who has no more to teach.
 
-    PPO's: short rollouts and small minibatches, a step that falls from 3e-3 to a tenth of that over the first tenth of
-    training and then to nothing, and imitation on trial (:class:`~nlf_sb3.schedules.Trial`): nine tenths of the objective at
-    first, and less as the agent comes near the expert's return (:class:`~nlf_sb3.schedules.HandOver`), or over the training
-    where that isn't known. The other algorithms': normalised returns or advantages, larger steps than the defaults', and
-    half of each. Figures are in the README.
+    PPO's: short rollouts and small minibatches, a learning rate that falls from 3e-3 to a tenth of that over the first
+    tenth of training and then to nothing, a narrow start of the spread, and every label imitated again and again
+    (``label_memory``). Imitation is on trial (:class:`~nlf_sb3.schedules.Trial`): nine tenths of the objective at first, and
+    less as the agent comes near the expert's return (:class:`~nlf_sb3.schedules.HandOver`), or over the training where that
+    isn't known.
+
+    The other algorithms': normalised returns or advantages, larger steps than the defaults', and half of each.
+    Figures are in the README.
 
     :param algorithm: Name of an algorithm of this package
     :param expert_return: The expert's mean undiscounted return, if it is known and above 0; PPO and MaskablePPO use it
@@ -67,6 +70,9 @@ def feedback(algorithm: str = "PPO", expert_return: float | None = None) -> dict
         "batch_size": 16,
         "n_epochs": 10,
         "alpha": Trial(_hand_over(expert_return)),
+        "label_memory": 100_000,
+        "label_replay": 4.0,
+        "policy_kwargs": {"log_std_init": -1.5},
     }
     own: dict[str, dict[str, Any]] = {
         "REINFORCE": {"learning_rate": 5e-3, "n_episodes": 4, "batch_size": 1, "normalize_returns": True},

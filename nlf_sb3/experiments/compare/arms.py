@@ -9,6 +9,7 @@ from nlf_sb3 import presets
 from nlf_sb3.algorithms import A2C, PPO, REINFORCE
 from nlf_sb3.experiments.arguments import argument_names
 from nlf_sb3.experiments.compare.arm import Arm
+from nlf_sb3.experiments.compare.baselines import BASELINES
 from nlf_sb3.experiments.compare.task import Task
 from nlf_sb3.wrappers import TrajectoryInjection
 
@@ -94,4 +95,4 @@ _ARMS = [
         arguments=frozenset(argument_names(PPO) - _NOT_TO_SET | _OF_THE_WRAPPER),
     ),
 ]
-ARMS: dict[str, Arm] = {arm.name: arm for arm in _ARMS}
+ARMS: dict[str, Arm] = {arm.name: arm for arm in _ARMS} | BASELINES

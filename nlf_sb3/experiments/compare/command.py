@@ -30,13 +30,16 @@ class Compare:
     arms: tuple[str, ...] = ("ppo", "ppo-preset", "joint")
     """reinforce, a2c, ppo: the defaults, without an expert. ppo-preset: the preset feedback, without one. paper: the preset
     paper. joint, joint-reinforce, joint-a2c: the preset feedback, and the expert labels every step. injection: the expert
-    forks off the agent's episodes. A name that isn't there is answered with all that are."""
+    forks off the agent's episodes. Other people's methods: bc, dagger, dagger-tuned (by imitation, an extra), bc-ppo, dapg,
+    jsrl. A name that isn't there is answered with all that are."""
     seeds: int = 5
     """Seeds of each arm: 1, 2, 3, 5, 8, then the other integers."""
     timesteps: int = 100_000
     """Steps of the agent in each run. Steps of an update that would end beyond them are not taken in."""
     expert: Annotated[tuple[str, ...], UseAppendAction] = ()
-    """Who teaches: lqr, random, or a model's .zip. Given several times, each arm that needs an expert is run with each."""
+    """Who teaches: 100, 75, 50 or 25 (shipped policies with about that percentage of the best one's return, for CartPole-v1,
+    InvertedPendulum-v5, InvertedDoublePendulum-v5 and Hopper-v5), negated (the opposite of 100), random, lqr, or a model's
+    .zip. Given several times, each arm that needs an expert is run with each."""
     threshold: str | None = None
     """Mean return to reach: a number, or a part of the first expert's return, such as 95%. Left out: 95% where there is an
     expert, and what BASELINE ends at where there is none."""

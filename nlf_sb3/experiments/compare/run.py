@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import torch as th
 
 from nlf_sb3.experiments.compare.arms import ARMS
-from nlf_sb3.experiments.compare.experts import make_expert
+from nlf_sb3.experiments.compare.experts import believed_return, make_expert
 from nlf_sb3.experiments.compare.recorder import COLUMNS, Recorder
 from nlf_sb3.experiments.compare.task import Task
 from nlf_sb3.experiments.run import TrainingRun
@@ -95,7 +95,8 @@ class ComparisonRun(TrainingRun):
             first_evaluation=self.first_evaluation,
             stop_at_return=self.stop_at_return,
         ) as recorder:
-            arm.train(Task(self.env_id, self.seed, self.timesteps, expert, self.expert, self.arguments, recorder))
+            believed = None if expert is None else believed_return(self.env_id, self.expert)
+            arm.train(Task(self.env_id, self.seed, self.timesteps, expert, self.expert, self.arguments, recorder, believed))
             if not recorder.n_rows:
                 raise RuntimeError(
                     f"arm {self.arm}: it ended without an evaluation; its train has to report to task.recorder."

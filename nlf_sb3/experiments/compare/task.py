@@ -24,7 +24,7 @@ class Task:
     :param expert_name: The expert's name on the command line
     :param arguments: What the command line overrides of the arm's arguments
     :param recorder: Evaluates the agent as it trains
-    :param expert_return: The expert's mean return, where it is known without measuring it
+    :param expert_return: What the arm may know of the expert's mean return; None for nothing
     """
 
     env_id: str
