@@ -72,12 +72,11 @@ def feedback(algorithm: str = "PPO", expert_return: float | None = None) -> dict
         "alpha": Trial(_hand_over(expert_return)),
         "label_memory": 100_000,
         "label_replay": 4.0,
-        "policy_kwargs": {"log_std_init": -1.5},
     }
     own: dict[str, dict[str, Any]] = {
         "REINFORCE": {"learning_rate": 5e-3, "n_episodes": 4, "batch_size": 1, "normalize_returns": True},
         "A2C": {"learning_rate": 3e-3, "n_steps": 32, "normalize_advantage": True, "use_rms_prop": False},
-        "PPO": ppo,
+        "PPO": {**ppo, "policy_kwargs": {"log_std_init": -1.5}},
         "MaskablePPO": ppo,
         "TRPO": {"learning_rate": 3e-3, "n_steps": 128, "target_kl": 0.05},
         "RecurrentPPO": {"policy": "MlpLstmPolicy", "learning_rate": 1e-3, "n_steps": 128, "batch_size": 64, "n_epochs": 10},

@@ -11,18 +11,20 @@ import torch as th
 from stable_baselines3.common.monitor import Monitor
 
 from nlf_sb3 import PPO
-from nlf_sb3.experiments.compare import cloning, demonstrated_ppo, jsrl
+from nlf_sb3.experiments.compare import cloning, jsrl
 from nlf_sb3.experiments.compare.baselines import BASELINES
 from nlf_sb3.experiments.compare.cloning import Rounds, label_grid, train_bc, train_dagger
 from nlf_sb3.experiments.compare.counting import GradientSteps
-from nlf_sb3.experiments.compare.demonstrated_ppo import DecayingWeight, train_bc_ppo, train_dapg
+from nlf_sb3.experiments.compare.demonstrated_ppo import train_bc_ppo, train_dapg
 from nlf_sb3.experiments.compare.expert_policy import ExpertPolicy
 from nlf_sb3.experiments.compare.expert_rows import expert_demonstrations, expert_rows
 from nlf_sb3.experiments.compare.jsrl import ShrinkingGuide, train_jsrl
 from nlf_sb3.experiments.compare.jump_start import JumpStart
 from nlf_sb3.experiments.compare.recorder import Recorder
 from nlf_sb3.experiments.compare.task import Task
+from nlf_sb3.schedules import GeometricSchedule
 from nlf_sb3.teachers import CallableExpert
+from nlf_sb3.weights import LargestAdvantage
 
 TINY_PPO = {"n_steps": 64, "batch_size": 32, "n_epochs": 2}
 COUNTS = ("agent_steps", "expert_steps", "expert_labels", "gradient_steps")
@@ -132,22 +134,23 @@ def test_labels_and_the_critics_steps_are_paid_for(train, tmp_path, monkeypatch)
 
 
 def test_dapg_imitates_on_the_way_with_a_weight_that_decays(tmp_path, monkeypatch):
+    weights = []
+    largest = LargestAdvantage.__call__
+
+    def watched(self, rollout):
+        weights.append(largest(self, rollout))
+        assert rollout.advantages.mean() == pytest.approx(0.0, abs=1e-5), "as PPO takes them"
+        return weights[-1]
+
+    monkeypatch.setattr(LargestAdvantage, "__call__", watched)
     alphas = []
-
-    class Watched(DecayingWeight):
-        def __call__(self, progress_remaining):
-            advantages = self.model.rollout_buffer.advantages.copy()
-            alphas.append((super().__call__(progress_remaining), advantages))
-            return alphas[-1][0]
-
-    monkeypatch.setattr(demonstrated_ppo, "DecayingWeight", Watched)
+    geometric = GeometricSchedule.alpha
+    monkeypatch.setattr(GeometricSchedule, "alpha", lambda self, state: alphas.append(geometric(self, state)) or alphas[-1])
     monkeypatch.setattr("nlf_sb3.interop.imitation.behaviour_cloning.DEFAULT_BATCHES", 5)
     rows_of(train_dapg, tmp_path, timesteps=640, arguments=TINY_PPO)
-    assert len(alphas) == 9
-    for k, (alpha, advantages) in enumerate(alphas):
-        most = (advantages.max() - advantages.mean()) / advantages.std()
-        assert (1 - alpha) / alpha == pytest.approx(0.1 * 0.95**k * most, rel=1e-4)
-        assert 0 < alpha < 1
+    assert len(weights) == len(alphas) == 9
+    assert all(0 < weight < 10 for weight in weights)
+    assert [(1 - alpha) / alpha for alpha in alphas] == pytest.approx([0.1 * 0.95**k for k in range(9)])
 
 
 def test_dapgs_demonstrations_pull_the_policy(tmp_path, monkeypatch):

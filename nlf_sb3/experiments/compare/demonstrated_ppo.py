@@ -10,6 +10,8 @@ from nlf_sb3.experiments.compare.counting import GradientSteps
 from nlf_sb3.experiments.compare.expert_rows import expert_demonstrations
 from nlf_sb3.experiments.compare.task import Task
 from nlf_sb3.interop.imitation import warm_start
+from nlf_sb3.schedules import GeometricSchedule
+from nlf_sb3.weights import LargestAdvantage
 
 DEMONSTRATED = 0.1
 """Rows of demonstrations, and steps of the critic's warm-up, as shares of the agent's steps."""
@@ -31,43 +33,21 @@ def train_dapg(task: Task) -> None:
     """
     DAPG (Rajeswaran et al., 2018, https://arxiv.org/abs/1709.10087) with PPO in the place of its natural gradient.
 
-    The policy is cloned first, and goes on imitating the demonstrations with a weight that decays (:class:`DecayingWeight`).
-    The means over demonstrations and over the rollout's rows are weighed against each other, as everywhere in this package,
-    where the paper weighs sums.
+    The policy is cloned first, and goes on imitating the demonstrations with a weight that decays
+    (:class:`~nlf_sb3.schedules.GeometricSchedule`, :class:`~nlf_sb3.weights.LargestAdvantage`). The means over
+    demonstrations and over the rollout's rows are weighed against each other, as everywhere in this package, where the paper
+    weighs sums.
 
     :param task: What to do; its arguments are PPO's
     """
     demonstrations = expert_demonstrations(task, _share(task))
-    alpha = DecayingWeight()
-    arguments = {**ppo_arguments(task), "demonstrations": demonstrations, "alpha": alpha}
-    alpha.model = PPO(env=task.make_env(), seed=task.seed, **arguments)
-    _train_from(task, alpha.model, demonstrations)
-
-
-class DecayingWeight:
-    r"""
-    DAPG's weight of imitation at update k, :math:`w_k = \lambda_0 \lambda_1^k \max A`, as an alpha.
-
-    A is what PPO takes: normalised, over the whole rollout. With :math:`\alpha = 1 / (1 + w)`, alpha times the policy
-    gradient plus 1 - alpha times imitation is the policy gradient plus w times imitation, up to a factor that Adam
-    doesn't see.
-    """
-
-    def __init__(self) -> None:
-        self.model: Any = None
-        """Whose rollouts they are."""
-        self._n_updates = 0
-
-    def __call__(self, progress_remaining: float) -> float:
-        """
-        :param progress_remaining: Not used
-        :return: alpha of this update, the next one than at the call before
-        """
-        advantages = self.model.rollout_buffer.advantages
-        most = (advantages.max() - advantages.mean()) / (advantages.std() + 1e-8)
-        weight = LAMBDA_0 * LAMBDA_1**self._n_updates * float(most)
-        self._n_updates += 1
-        return 1.0 / (1.0 + weight)
+    arguments = {
+        **ppo_arguments(task),
+        "demonstrations": demonstrations,
+        "alpha": GeometricSchedule(LAMBDA_0, LAMBDA_1),
+        "imitation_weights": [LargestAdvantage()],
+    }
+    _train_from(task, PPO(env=task.make_env(), seed=task.seed, **arguments), demonstrations)
 
 
 def ppo_arguments(task: Task) -> dict[str, Any]:
