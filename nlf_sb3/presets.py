@@ -7,7 +7,7 @@ from typing import Any
 
 import torch as th
 
-from nlf_sb3.schedules import AlphaSchedule, HandOver, LinearSchedule, Trial
+from nlf_sb3.schedules import AlphaSchedule, HandOver, Highest, LinearSchedule, Trial
 
 
 def paper(algorithm: str = "REINFORCE") -> dict[str, Any]:
@@ -49,11 +49,11 @@ def feedback(algorithm: str = "PPO", expert_return: float | None = None) -> dict
     """
     What learns fast from feedback, and leaves a teacher behind who has no more to teach.
 
-    PPO's: short rollouts and small minibatches, a learning rate that falls from 3e-3 to a tenth of that over the first
-    tenth of training and then to nothing, a narrow start of the spread, and every label imitated again and again
+    PPO's: short rollouts and small minibatches, a learning rate that falls from 3e-3 to a third in the first tenth of
+    training and then to nothing, some entropy, a narrow start of the spread, and every label imitated again and again
     (``label_memory``). Imitation is on trial (:class:`~nlf_sb3.schedules.Trial`): nine tenths of the objective at first, and
-    less as the agent comes near the expert's return (:class:`~nlf_sb3.schedules.HandOver`), or over the training where that
-    isn't known.
+    less as the agent comes near the expert's return (:class:`~nlf_sb3.schedules.HandOver`), and none from a quarter of the
+    training on.
 
     The other algorithms': normalised returns or advantages, larger steps than the defaults', and half of each.
     Figures are in the README.
@@ -66,9 +66,10 @@ def feedback(algorithm: str = "PPO", expert_return: float | None = None) -> dict
     shared: dict[str, Any] = {"policy": "MlpPolicy", "alpha": 0.5, "imitation": "nll", "injection": "bounded"}
     ppo = {
         "learning_rate": _falling_from(3e-3),
-        "n_steps": 64,
+        "n_steps": 48,
         "batch_size": 16,
         "n_epochs": 10,
+        "ent_coef": 0.01,
         "alpha": Trial(_hand_over(expert_return)),
         "label_memory": 100_000,
         "label_replay": 4.0,
@@ -87,18 +88,19 @@ def feedback(algorithm: str = "PPO", expert_return: float | None = None) -> dict
 
 
 def _hand_over(expert_return: float | None) -> AlphaSchedule:
+    soon = LinearSchedule(0.1, 1.0, end_fraction=0.25)
     if expert_return is None or expert_return <= 0:
-        return LinearSchedule(0.1, 1.0)
-    return HandOver(expert_return, start=0.1, begin_at=0.75, end_at=1.05)
+        return soon
+    return Highest([HandOver(expert_return, start=0.1, begin_at=0.5, end_at=0.95), soon])
 
 
 def _falling_from(largest: float) -> Callable[[float], float]:
-    """A learning rate that loses nine tenths in the first tenth of training, and the rest in a line to its end."""
+    """A learning rate that falls to a third in the first tenth of training, and to nothing in a line to its end."""
 
     # Nested, so that it is saved by value: a model has to load where nlf_sb3 isn't installed.
     def learning_rate(progress_remaining: float) -> float:
         done = 1.0 - progress_remaining
-        rate: float = largest * 10.0 ** (-min(done / 0.1, 1.0))
+        rate: float = largest * 3.0 ** (-min(done / 0.1, 1.0))
         return rate if done < 0.1 else rate * max(progress_remaining, 0.0) / 0.9
 
     return learning_rate

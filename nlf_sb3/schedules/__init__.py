@@ -4,6 +4,7 @@ from nlf_sb3.schedules.base import AdaptiveAlpha, AlphaSchedule, TrainingState, 
 from nlf_sb3.schedules.by_performance import HandOver
 from nlf_sb3.schedules.by_progress import ConstantSchedule, CosineSchedule, LinearSchedule, SwitchSchedule
 from nlf_sb3.schedules.by_updates import GeometricSchedule, RandomSwitch
+from nlf_sb3.schedules.combined import Highest
 from nlf_sb3.schedules.trial import Trial
 from nlf_sb3.schedules.use import alpha_of, as_schedule, own_copy, schedule_from_state, schedule_to_state
 
@@ -14,6 +15,7 @@ __all__ = [
     "CosineSchedule",
     "GeometricSchedule",
     "HandOver",
+    "Highest",
     "LinearSchedule",
     "RandomSwitch",
     "SwitchSchedule",

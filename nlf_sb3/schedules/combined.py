@@ -1,0 +1,39 @@
+"""Several schedules as one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from nlf_sb3.plain_state import saved_as_plain_state
+from nlf_sb3.schedules.base import AdaptiveAlpha, TrainingState
+from nlf_sb3.schedules.use import alpha_of, as_schedule
+
+
+@saved_as_plain_state
+@dataclass
+class Highest(AdaptiveAlpha):
+    """
+    The largest alpha of several schedules: imitation ends with the first of them that ends it.
+
+    >>> from nlf_sb3.schedules import HandOver, LinearSchedule
+    >>> soon = Highest([HandOver(expert_return=500.0), LinearSchedule(0.1, 1.0, end_fraction=0.25)])
+
+    :param schedules: Numbers or schedules, at least one. A :class:`~nlf_sb3.schedules.Trial` goes around all of them.
+    """
+
+    schedules: list[Any]
+
+    def __post_init__(self) -> None:
+        if not self.schedules:
+            raise ValueError("schedules: got none, expected at least one.")
+        for schedule in self.schedules:
+            as_schedule(schedule)
+
+    def alpha(self, state: TrainingState) -> float:
+        return max(alpha_of(as_schedule(schedule), state) for schedule in self.schedules)
+
+    def reset(self) -> None:
+        for schedule in self.schedules:
+            if isinstance(schedule, AdaptiveAlpha):
+                schedule.reset()
