@@ -7,6 +7,7 @@ from nlf_sb3.schedules import (
     CosineSchedule,
     GeometricSchedule,
     HandOver,
+    Highest,
     RandomSwitch,
     SwitchSchedule,
     TrainingState,
@@ -72,6 +73,19 @@ def test_hand_over_with_negative_returns_counts_from_the_worst():
     assert schedule.alpha(state(returns=[-200.0])) == 0.5
     with pytest.raises(ValueError, match=r"expected more than worst_return, 0\.0.*give the worst"):
         HandOver(-100.0)
+
+
+def test_the_highest_of_several_is_what_ends_first():
+    schedule = Highest([HandOver(100.0, start=0.1, end=1.0, begin_at=0.0), LinearSchedule(0.0, 1.0), 0.3])
+    assert schedule.alpha(state(progress=1.0)) == 0.3
+    assert schedule.alpha(state(progress=0.2)) == pytest.approx(0.8)
+    assert schedule.alpha(state(progress=0.2, returns=[100.0])) == 1.0
+    schedule.reset()
+    assert schedule.alpha(state(progress=1.0)) == 0.3
+    with pytest.raises(ValueError, match="schedules: got none"):
+        Highest([])
+    with pytest.raises(ValueError, match="alpha: got 2"):
+        Highest([2.0])
 
 
 def test_welch_s_statistic_by_hand():
@@ -141,6 +155,7 @@ SCHEDULES = [
     HandOver(10.0, window=3),
     Trial(HandOver(10.0, window=3), fraction=0.4),
     Trial(0.25),
+    Trial(Highest([HandOver(10.0, window=3), LinearSchedule(0.1, 1.0), 0.2])),
 ]
 
 

@@ -41,8 +41,8 @@ class Train:
     takes episodes over. Left out: joint where there is an expert or demonstrations, none where there is neither."""
     alpha: str | None = None
     """Weight of the policy gradient against imitation: a number in [0, 1], or START:END for a line from one to the
-    other over the run, such as 0.1:1.0. Left out: 0.5. Only where something is imitated: with --method joint or
-    --demonstrations."""
+    other over the run, such as 0.1:1.0. Left out: the preset's own, or else 0.5. Only where something is imitated: with
+    --method joint or --demonstrations."""
     imitation: Literal["nll", "kl"] = "nll"
     """nll: likelihood of the expert's actions. kl: the analytic divergence, for experts that have a distribution, with
     --method joint."""

@@ -11,7 +11,7 @@ METHODS_OF_THE_WRAPPER = {"injection": "fork", "takeover": "takeover"}
 """Methods in which the expert acts, and TrajectoryInjection's name for each."""
 
 ALPHA = "0.5"
-"""Of --alpha, where it is left out."""
+"""Of --alpha, where it is left out and no preset has one."""
 
 _TAKEOVER_PROBABILITY = 0.01
 """Of --fork-probability, where takeovers leave it out: the wrapper's own suits forks, and leaves the agent 1.5 steps."""
@@ -59,7 +59,8 @@ def completed(options: Train) -> Train:
                 )
     if method == "takeover" and probability is None:
         probability = _TAKEOVER_PROBABILITY
-    return replace(options, alpha=options.alpha or ALPHA, fork_probability=probability)
+    alpha = options.alpha or (None if options.preset == "feedback" else ALPHA)  # the preset has one of its own
+    return replace(options, alpha=alpha, fork_probability=probability)
 
 
 def parse_alpha(text: str) -> float | AlphaSchedule:

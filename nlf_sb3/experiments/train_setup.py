@@ -20,7 +20,7 @@ from nlf_sb3 import presets
 from nlf_sb3.demonstrations import Demonstrations
 from nlf_sb3.experiments.arguments import argument_names, check_name, parse_pair
 from nlf_sb3.experiments.train import Train
-from nlf_sb3.experiments.train_method import ALPHA, METHODS_OF_THE_WRAPPER, method_of, parse_alpha
+from nlf_sb3.experiments.train_method import METHODS_OF_THE_WRAPPER, method_of, parse_alpha
 from nlf_sb3.teachers import Expert, LQRExpert, NearestStateExpert, PolicyExpert
 from nlf_sb3.teachers.experts import single_row
 from nlf_sb3.validation import check_actions
@@ -164,7 +164,7 @@ def algorithm_arguments(options: Train, observation_space: spaces.Space) -> dict
     arguments |= _parse_arguments(options.set, algorithm_class(options.algorithm))
     return {
         **arguments,
-        "alpha": parse_alpha(options.alpha or ALPHA),
+        **({} if options.alpha is None else {"alpha": parse_alpha(options.alpha)}),
         "imitation": options.imitation,
         "seed": options.seed,
         "device": options.device,
