@@ -50,7 +50,7 @@ def feedback(algorithm: str = "PPO", expert_return: float | None = None) -> dict
     What learns fast from feedback, and leaves a teacher behind who has no more to teach.
 
     PPO's: short rollouts and small minibatches, a learning rate that falls from 3e-3 to a third in the first tenth of
-    training and then to nothing, some entropy, a narrow start of the spread, and every label imitated again and again
+    training and then to nothing, a narrow start of the spread, and every label imitated again and again
     (``label_memory``). Imitation is on trial (:class:`~nlf_sb3.schedules.Trial`): nine tenths of the objective at first, and
     less as the agent comes near the expert's return (:class:`~nlf_sb3.schedules.HandOver`), and none from a quarter of the
     training on.
@@ -69,7 +69,6 @@ def feedback(algorithm: str = "PPO", expert_return: float | None = None) -> dict
         "n_steps": 48,
         "batch_size": 16,
         "n_epochs": 10,
-        "ent_coef": 0.01,
         "alpha": Trial(_hand_over(expert_return)),
         "label_memory": 100_000,
         "label_replay": 4.0,

@@ -152,12 +152,17 @@ class TrustGate:
         """The evidence: positive for the expert, negative against it."""
         return self.total / math.sqrt(self.variance) if self.variance > 0 else 0.0
 
+    def reset(self) -> None:
+        """Begin anew: a training starts."""
+        self.total = self.variance = 0.0
+
     def __call__(self, rollout: LabelledRollout) -> float:
         chosen = rollout.is_labelled
-        advantages = rollout.advantages[chosen]
-        evidence = (advantages - advantages.mean()) * rollout.agreement()[chosen]
-        self.total = self.memory * self.total + float(evidence.sum())
-        self.variance = self.memory**2 * self.variance + float((evidence**2).sum())
+        if chosen.any():
+            advantages = rollout.advantages[chosen]
+            evidence = (advantages - advantages.mean()) * rollout.agreement()[chosen]
+            self.total = self.memory * self.total + float(evidence.sum())
+            self.variance = self.memory**2 * self.variance + float((evidence**2).sum())
         return float(np.clip(1.0 + self.z_score / self.threshold, 0.0, 1.0))
 
 

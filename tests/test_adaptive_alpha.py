@@ -2,7 +2,7 @@
 
 import pytest
 
-from nlf_sb3 import A2C, PPO, LinearSchedule
+from nlf_sb3 import A2C, PPO, Feedback, FeedbackWrapper, LinearSchedule, TrajectoryInjection
 from nlf_sb3.schedules import (
     CosineSchedule,
     GeometricSchedule,
@@ -16,11 +16,11 @@ from nlf_sb3.schedules import (
     schedule_to_state,
 )
 from nlf_sb3.schedules.trial import standardised_difference
-from tests.helpers import ToyEnv, box_expert, parameters_of
+from tests.helpers import ToyEnv, assert_same_model, box_expert, parameters_of
 
 
-def state(n_updates=0, returns=(), progress=1.0):
-    return TrainingState(progress, n_updates, tuple(returns))
+def state(n_updates=0, returns=(), progress=1.0, n_imitated=None):
+    return TrainingState(progress, n_updates, tuple(returns), n_updates if n_imitated is None else n_imitated)
 
 
 @pytest.mark.parametrize(("progress", "expected"), [(1.0, 0.1), (0.75, 0.5), (0.5, 0.9), (0.2, 0.9), (-0.1, 0.9)])
@@ -86,6 +86,8 @@ def test_the_highest_of_several_is_what_ends_first():
         Highest([])
     with pytest.raises(ValueError, match="alpha: got 2"):
         Highest([2.0])
+    with pytest.raises(ValueError, match="got a Trial, which would go unheard"):
+        Highest([Trial(0.5)])
 
 
 def test_welch_s_statistic_by_hand():
@@ -101,50 +103,67 @@ FIRST = [9.0, 10.0, 11.0, 10.0, 9.0]
 
 def test_a_trial_is_passed_when_returns_have_risen_clearly():
     trial = Trial(0.1, fraction=0.5)
-    assert trial.alpha(state(returns=FIRST)) == 0.1
+    assert trial.alpha(state(0, FIRST)) == 0.1
     assert trial.is_open
-    assert trial.alpha(state(returns=[10.0, 9.0, 11.0])) == 0.1
+    assert trial.alpha(state(1, [10.0, 9.0, 11.0])) == 0.1
     assert trial.is_open
-    assert trial.alpha(state(returns=[30.0, 31.0, 32.0, 33.0] * 2)) == 0.1
+    assert trial.alpha(state(2, [30.0, 31.0, 32.0, 33.0] * 2)) == 0.1
     assert trial.verdict == "passed"
-    assert trial.alpha(state(returns=[0.0] * 20, progress=0.0)) == 0.1, "a verdict is final"
+    assert trial.alpha(state(3, [0.0] * 20, progress=0.0)) == 0.1, "a verdict is final"
 
 
 def test_a_trial_fails_early_when_returns_fall_and_says_so():
     trial = Trial(LinearSchedule(0.1, 0.9), fraction=0.5)
-    trial.alpha(state(returns=FIRST))
+    trial.alpha(state(0, FIRST))
     with pytest.warns(UserWarning, match=r"mean return 2 of its latest episodes, 9\.8 before it"):
-        assert trial.alpha(state(returns=[2.0, 1.0, 3.0])) == 1.0
+        assert trial.alpha(state(1, [2.0, 1.0, 3.0])) == 1.0
     assert trial.failed
-    assert trial.alpha(state(returns=[50.0] * 20)) == 1.0
+    assert trial.alpha(state(2, [50.0] * 20)) == 1.0
     assert not trial.failed, "the policy is put back once"
 
 
 def test_a_trial_fails_when_its_time_is_over():
     trial = Trial(0.1, fraction=0.2, least_updates=0)
-    trial.alpha(state(returns=FIRST))
-    trial.alpha(state(returns=FIRST, progress=0.81))
+    trial.alpha(state(0, FIRST))
+    trial.alpha(state(1, FIRST, progress=0.81))
     assert trial.is_open
     with pytest.warns(UserWarning, match="did not make the agent better"):
-        assert trial.alpha(state(returns=FIRST, progress=0.79)) == 1.0
+        assert trial.alpha(state(2, FIRST, progress=0.79)) == 1.0
 
 
 def test_a_trial_has_its_rollouts_in_a_short_training():
     trial = Trial(0.1, fraction=0.2, least_updates=5)
-    trial.alpha(state(returns=FIRST))
+    trial.alpha(state(0, FIRST))
     for k in range(1, 5):
-        assert trial.alpha(state(k, returns=FIRST, progress=0.1)) == 0.1
+        assert trial.alpha(state(k, FIRST, progress=0.1)) == 0.1
     with pytest.warns(UserWarning, match="did not make the agent better"):
-        assert trial.alpha(state(5, returns=FIRST, progress=0.1)) == 1.0
+        assert trial.alpha(state(5, FIRST, progress=0.1)) == 1.0
 
 
-def test_without_returns_nothing_is_judged():
+def test_the_yardstick_is_what_the_agent_did_last_before_it_imitated():
+    trial = Trial(0.1, episodes=3)
+    trial.alpha(state(0, [1.0, 2.0], n_imitated=0))
+    trial.alpha(state(1, [3.0, 4.0], n_imitated=0))
+    assert trial.first == [2.0, 3.0, 4.0]
+    assert not trial.recent
+    assert trial.alpha(state(500, [0.0] * 20, progress=0.0, n_imitated=0)) == 0.1, "nothing was imitated, nothing is judged"
+
+
+def test_the_first_rollouts_of_imitation_lend_episodes_and_no_more():
+    trial = Trial(0.1, episodes=5)
+    trial.alpha(state(0, [1.0]))
+    for k in (1, 2, 3):
+        trial.alpha(state(k, [2.0]))
+    trial.alpha(state(4, [900.0] * 3))
+    assert trial.first == [1.0, 2.0, 2.0, 2.0]
+    assert trial.verdict == "passed"
+
+
+def test_where_episodes_are_too_long_for_a_yardstick_there_is_no_trial():
     trial = Trial(0.1, fraction=0.2, least_updates=0)
-    assert trial.alpha(state(progress=0.5)) == 0.1
-    assert trial.alpha(state(progress=0.4, returns=FIRST)) == 0.1, "nothing to compare with them yet"
-    assert trial.is_open
-    with pytest.warns(UserWarning, match="did not make the agent better"):
-        assert trial.alpha(state(progress=0.3, returns=FIRST)) == 1.0
+    for k in range(5):
+        trial.alpha(state(k, [1.0] if k == 2 else [], progress=0.5))
+    assert trial.verdict == "passed"
 
 
 SCHEDULES = [
@@ -219,10 +238,10 @@ def test_a_model_asks_once_a_rollout_with_its_episodes():
 
 
 class AlwaysWorse(Trial):
-    """Fails with the third rollout, whatever comes."""
+    """Fails with the third rollout of imitation, whatever comes."""
 
     def _judge(self, state):
-        if state.n_updates == 2:
+        if state.n_imitated == 2:
             self.verdict, self._failed_now = "failed", True
 
 
@@ -262,3 +281,54 @@ def test_schedules_with_state_are_saved_and_restored_with_the_model(tmp_path):
     assert loaded.alpha == model.alpha
     assert loaded.alpha.first
     assert loaded._n_rollouts_trained == model._n_rollouts_trained == 2
+
+
+def test_without_anything_to_imitate_a_trial_changes_nothing():
+    first = ppo(alpha=AlwaysWorse(0.1)).learn(128)
+    assert_same_model(first, ppo(alpha=0.5).learn(128))
+    assert first._before_imitation is None
+
+
+def test_what_is_put_back_is_the_policy_of_just_before_the_first_label():
+    silent = 64
+
+    class LateTeacher:
+        def __init__(self):
+            self.n = 0
+
+        def __call__(self, transition):
+            self.n += 1
+            return Feedback(expert_action=[0.5, 0.5]) if self.n > silent else None
+
+    env = FeedbackWrapper(ToyEnv("box"), LateTeacher())
+    model = PPO("MlpPolicy", env, n_steps=32, batch_size=32, n_epochs=2, seed=3, device="cpu", alpha=AlwaysWorse(0.1))
+    model.learn(silent)
+    before = parameters_of(model.policy).clone()
+    model.learn(64, reset_num_timesteps=False)
+    assert not before.equal(parameters_of(model.policy))
+    model.learn(32, reset_num_timesteps=False)
+    assert before.equal(parameters_of(model.policy))
+
+
+def test_loaded_models_take_copies_too(tmp_path):
+    ppo(alpha=0.5).save(tmp_path / "model")
+    trial = Trial(0.1)
+    first, second = (PPO.load(tmp_path / "model", alpha=trial) for _ in range(2))
+    assert first.alpha == second.alpha == trial
+    assert first.alpha is not second.alpha
+    assert first.alpha is not trial
+
+
+def test_episodes_in_which_an_expert_acted_say_nothing_of_the_agent():
+    asked = []
+
+    class Spy(GeometricSchedule):
+        def alpha(self, state):
+            asked.append(state)
+            return super().alpha(state)
+
+    Spy.__deepcopy__ = lambda self, memo: self
+    env = TrajectoryInjection(ToyEnv("box"), box_expert, 0.1, mode="takeover")
+    model = PPO("MlpPolicy", env, n_steps=128, batch_size=32, n_epochs=1, seed=3, device="cpu", alpha=Spy()).learn(128)
+    n_episodes, own = len(model.ep_info_buffer), len(asked[0].episode_returns)
+    assert 0 < own < n_episodes

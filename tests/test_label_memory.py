@@ -134,6 +134,7 @@ def test_the_numbers_are_saved_and_the_memory_is_not(tmp_path):
         ({"label_memory": -1}, "label_memory: got -1"),
         ({"label_memory": 0.5}, "label_memory: got 0.5"),
         ({"label_replay": -1.0}, "label_replay: got -1.0"),
+        ({"label_memory": 5, "imitation": "kl"}, "label_memory: got 5; it keeps actions"),
     ],
 )
 def test_numbers_that_make_no_sense_are_refused(arguments, message):

@@ -228,3 +228,34 @@ def test_impossible_settings_of_trust():
         TrustGate(threshold=0)
     with pytest.raises(ValueError, match="memory: got 1"):
         TrustGate(memory=1)
+
+
+def test_reinforce_s_rules_see_advantages_as_its_loss_takes_them():
+    seen = []
+    model_of(REINFORCE, expert=box_expert, imitation_weights=[lambda r: seen.append(r.advantages) or 1.0]).learn(64)
+    assert seen[0].mean() == pytest.approx(0.0, abs=1e-5)
+    assert seen[0].std() == pytest.approx(1.0, abs=1e-4)
+
+
+def test_a_new_training_trusts_anew():
+    model = model_of(PPO, expert=box_expert, imitation_weights=[TrustGate()]).learn(64)
+    trust = model.imitation_weights[0]
+    trust.total = -1e6
+    model.learn(32)
+    assert trust.total > -1e5
+    assert trust.variance > 0
+
+
+def test_remembered_labels_keep_what_rules_said_of_their_rows_and_hear_what_they_say_of_all():
+    def halves(rollout):
+        return (np.arange(len(rollout.advantages)) % 2).astype(float)
+
+    model = model_of(PPO, expert=box_expert, label_memory=100, imitation_weights=[halves, lambda r: 0.5]).learn(32)
+    kept = model._memory.draw(32, np.random.default_rng(0))
+    assert sorted(kept.weights.tolist()) == [0.0] * 16 + [1.0] * 16
+    shown = []
+    rows_of = model._shown_rows
+    model._shown_rows = lambda remembered, factor: shown.append(rows_of(remembered, factor)) or shown[-1]
+    model.expert = None  # nobody to ask any more: what is remembered is still weighed
+    model.learn(32, reset_num_timesteps=False)
+    assert sorted(shown[0].weights.tolist()) == [0.0] * 16 + [0.5] * 16

@@ -68,10 +68,9 @@ class AsksExpert(CollectsFeedback):
         assert self.expert is not None
         buffer = self.rollout_buffer
         rows = buffer.row_indices()
-        if self._queries_left() < len(rows):  # a row with a label of its own needs no other
-            rows = self._affordable(rows[buffer.take_rows(buffer.label_kinds, rows) == NO_LABEL])
-            if not len(rows):
-                return None
+        rows = self._affordable(rows[buffer.take_rows(buffer.label_kinds, rows) == NO_LABEL])
+        if not len(rows):
+            return None
         distribution = self.expert.distribution(self._expert_observations(rows))
         if distribution is None:
             raise FeedbackError("imitation='kl' needs its distribution, and it has none. Use imitation='nll'.")

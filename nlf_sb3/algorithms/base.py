@@ -84,7 +84,8 @@ class FeedbackAlgorithm(FollowsSchedule, TrainsOnInjected):
     :param max_expert_queries: How many labels may be had in one training, those of wrappers included: ``expert`` is not asked
         for more. A rollout that the rest doesn't suffice for has it on rows drawn evenly. None for no limit
     :param label_memory: How many labels of earlier rollouts are kept and imitated again, beside the rollout's own, as DAgger
-        aggregates them; the oldest make room. They stay in the scale that the policy saw them in. 0 for none
+        aggregates them; the oldest make room. They stay in the scale that the policy saw them in, and are not saved with the
+        model. 0 for none
     :param label_replay: Labels drawn from the memory for each row of a rollout
     :param mode_trains_std: Let labels that are the expert's mode train the standard deviation too
     :param on_error: ``"raise"``, or ``"skip"`` to count bad feedback (``feedback/skipped``) and go on
@@ -99,7 +100,9 @@ class FeedbackAlgorithm(FollowsSchedule, TrainsOnInjected):
             self._record_feedback(alpha)
             return
         weights = self._settle_takeovers()
-        imitation = self._imitation_term(alpha)
+        imitation = self._imitation_term(alpha, is_settled=weights is not None and self.injection != "plain")
+        if imitation is not None:
+            self._before_imitating()
         injected = self._injected_rows()
         self._warn_of_broken_promise()
         self._record_feedback(alpha if imitation is not None else None)

@@ -22,7 +22,6 @@ from nlf_sb3.feedback import (
     FEEDBACK_KEY,
     Feedback,
 )
-from nlf_sb3.schedules import AdaptiveAlpha
 from nlf_sb3.seeding import derived_generator, derived_seed
 from nlf_sb3.segments import Observations
 from nlf_sb3.validation import check_actions
@@ -51,7 +50,7 @@ class CollectsFeedback(StagesInjection):
             self.expert.seed(derived_seed(seed, "expert"))
 
     def _excluded_save_params(self) -> list[str]:
-        own = ["_feedback_rng", "_statistics", "_raw_last_obs", "_promised_feedback"]
+        own = ["_feedback_rng", "_statistics", "_raw_last_obs", "_promised_feedback", "_expert_acted"]
         return [*super()._excluded_save_params(), *own]
 
     def _setup_learn(self, *args: Any, **kwargs: Any) -> Any:
@@ -64,11 +63,13 @@ class CollectsFeedback(StagesInjection):
         result = super()._setup_learn(*args, **kwargs)
         assert self.env is not None
         if self.num_timesteps == 0:
-            self.num_expert_queries = self.num_expert_steps = self._n_rollouts_trained = 0
+            self.num_expert_queries = self.num_expert_steps = self._n_rollouts_trained = self._n_imitated = 0
             self._before_imitation = None
-            if isinstance(self.alpha, AdaptiveAlpha):
-                self.alpha.reset()
+            for rule in (self.alpha, *self.imitation_weights):
+                if hasattr(rule, "reset"):
+                    rule.reset()
         self._episode_returns = []
+        self._expert_acted = [False] * self.n_envs
         self._prepare_for_injection()
         self._promised_feedback = any(self.env.env_is_wrapped(FeedbackWrapper))
         self._raw_last_obs = self._original_observations()
@@ -89,8 +90,6 @@ class CollectsFeedback(StagesInjection):
             self._raw_last_obs = self._original_observations()
         self._statistics.count_steps(len(infos))
         for env, info in enumerate(infos):
-            if "episode" in info:
-                self._episode_returns.append(float(info["episode"]["r"]))
             if FEEDBACK_ERROR_KEY in info:
                 self._refuse(env, str(info[FEEDBACK_ERROR_KEY]))
             if FEEDBACK_KEY in info:
@@ -98,7 +97,12 @@ class CollectsFeedback(StagesInjection):
             if EXPERT_SEGMENT_KEY in info:
                 self._receive(env, info[EXPERT_SEGMENT_KEY], self._stage_segment)
             if EXECUTED_ACTION_KEY in info:
+                self._expert_acted[env] = True
                 self._stage_executed(env, info)
+            if "episode" in info:
+                if not self._expert_acted[env]:
+                    self._episode_returns.append(float(info["episode"]["r"]))
+                self._expert_acted[env] = False
 
     def _receive(self, env: int, value: Any, stage: Callable[[int, Any], None]) -> None:
         try:

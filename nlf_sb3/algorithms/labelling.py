@@ -29,6 +29,8 @@ class LabelsRollouts(AsksExpert):
     """Whether the imitation loss of plain Gaussian and categorical policies has its gradient from
     :mod:`nlf_sb3.closed_forms`; False takes autograd, with the same numbers up to rounding. TRPO has labels in its batch
     instead."""
+    _advantages_are_normalised = False
+    """Whether the buffer's advantages are what the policy loss takes, in every rollout."""
 
     def _setup_learn(self, *args: Any, **kwargs: Any) -> Any:
         result = super()._setup_learn(*args, **kwargs)
@@ -44,7 +46,7 @@ class LabelsRollouts(AsksExpert):
             )
         super()._check_settings()
 
-    def _imitation_term(self, alpha: float) -> ImitationTerm | None:
+    def _imitation_term(self, alpha: float, is_settled: bool = False) -> ImitationTerm | None:
         """Ask the expert for labels; the term of all labelled rows, or None if nothing is imitated."""
         distribution = asked = None
         self._check_labels()
@@ -55,8 +57,11 @@ class LabelsRollouts(AsksExpert):
                 distribution, asked = self._ask(self._expert_distribution) or (None, None)
             else:
                 self._ask(self._label_rollout)
-        remembered = self._recall_and_remember()
-        factors = self._label_factors(distribution, asked)
+        remembered = self._memory.draw(round(self.label_replay * len(self.rollout_buffer.row_indices())), self._feedback_rng)
+        shows = remembered is not None or self.demonstrations is not None
+        factors = self._label_factors(distribution, asked, shows, is_settled or self._advantages_are_normalised)
+        if factors is None:
+            self._remember()
         term = ImitationTerm(
             self.policy,
             self.rollout_buffer,
@@ -70,12 +75,16 @@ class LabelsRollouts(AsksExpert):
         )
         return term if term.n_labelled else None
 
-    def _label_factors(self, expert_distribution: Distribution | None, asked: np.ndarray | None) -> LabelFactors | None:
+    def _label_factors(
+        self, expert_distribution: Distribution | None, asked: np.ndarray | None, shows: bool, is_settled: bool
+    ) -> LabelFactors | None:
         """
         Weigh the rollout's labels by ``imitation_weights``; the factors, or None where there is nothing to weigh.
 
         :param expert_distribution: The expert's distribution on some rows, in their order, if it was asked for one
         :param asked: Flat indices of these rows, ``[n]``
+        :param shows: Whether rows that the rollout doesn't hold are imitated too
+        :param is_settled: Whether the buffer's advantages are already what the policy loss takes
         """
         if not self.imitation_weights:
             return None
@@ -84,7 +93,7 @@ class LabelsRollouts(AsksExpert):
         is_labelled = buffer.take_rows(buffer.label_kinds, rows) != NO_LABEL
         is_asked = np.zeros_like(is_labelled) if asked is None else np.isin(rows, asked)
         is_answered = is_labelled | is_asked
-        if not is_answered.any() and self.demonstrations is None:
+        if not is_answered.any() and not shows:
             return None
         labels = to_policy_actions(self.policy, buffer.take_rows(buffer.label_actions, rows))
         if expert_distribution is not None:
@@ -96,11 +105,16 @@ class LabelsRollouts(AsksExpert):
         self.policy.set_training_mode(False)
         with th.no_grad():
             distribution = self._evaluate_rollout_rows(rows).distribution
-        advantages = self._advantage_scale().as_used(th.as_tensor(buffer.take_rows(buffer.advantages, rows))).numpy()
+        advantages = buffer.take_rows(buffer.advantages, rows)
+        if not is_settled:
+            advantages = self._advantage_scale().as_used(th.as_tensor(advantages)).numpy()
         actions = raw_policy_actions(self.policy, buffer.take_rows(buffer.actions, rows))
         rollout = LabelledRollout(distribution, actions, labels, is_answered, advantages)
         factors = label_factors(self.imitation_weights, rollout)
-        buffer.label_weights[rows % buffer.buffer_size, rows // buffer.buffer_size] *= factors.shared * factors.of_rows
+        steps, envs = rows % buffer.buffer_size, rows // buffer.buffer_size
+        buffer.label_weights[steps, envs] *= factors.of_rows
+        self._remember()  # what rules say of all rows they will say anew of remembered ones
+        buffer.label_weights[steps, envs] *= factors.shared
         if is_answered.any():
             self.logger.record("feedback/label_weight_mean", float(factors.of_rows[is_answered].mean()) * factors.shared)
         return factors
@@ -143,10 +157,9 @@ class LabelsRollouts(AsksExpert):
         tensors = [obs_as_tensor(rows.observations, self.device) for rows in shown]
         observations: Any = tensors[0] if len(shown) == 1 else concatenated(tensors)
         actions = th.cat([to_policy_actions(self.policy, rows.actions) for rows in shown])
-        masks = [rows.action_masks for rows in shown if rows.action_masks is not None]
         weights = np.concatenate([rows.weights for rows in shown])
         return DemonstrationRows(
-            rows=self._policy_rows(observations, actions, None, np.concatenate(masks) if len(masks) == len(shown) else None),
+            rows=self._policy_rows(observations, actions, None, _masks_of(shown)),
             weights=factor * th.as_tensor(weights, dtype=th.float32, device=self.device),
             is_mode=np.concatenate([rows.is_mode for rows in shown]),
         )
@@ -171,12 +184,11 @@ class LabelsRollouts(AsksExpert):
             None if masks is None else masks[chosen],
         )
 
-    def _recall_and_remember(self) -> ShownRows | None:
-        """Draw from the labels of earlier rollouts, and then keep this one's."""
+    def _remember(self) -> None:
+        """Keep this rollout's labels for those that come."""
         if not self.label_memory:
-            return None
+            return
         buffer, rows = self.rollout_buffer, self.rollout_buffer.row_indices()
-        remembered = self._memory.draw(round(self.label_replay * len(rows)), self._feedback_rng)
         rows = rows[buffer.take_rows(buffer.label_kinds, rows) != NO_LABEL]
         if len(rows):
             self._memory.add(
@@ -188,4 +200,14 @@ class LabelsRollouts(AsksExpert):
                     self._rollout_masks(rows),
                 )
             )
-        return remembered
+
+
+def _masks_of(shown: list[ShownRows]) -> np.ndarray | None:
+    """Masks of all rows; where some have none, everything was allowed."""
+    n_choices = next((rows.action_masks.shape[1] for rows in shown if rows.action_masks is not None), None)
+    if n_choices is None:
+        return None
+    everything = [np.ones((len(rows), n_choices), dtype=bool) for rows in shown]
+    return np.concatenate(
+        [full if rows.action_masks is None else rows.action_masks for rows, full in zip(shown, everything, strict=True)]
+    )

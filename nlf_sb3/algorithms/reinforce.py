@@ -22,6 +22,8 @@ class REINFORCE(FeedbackAlgorithm, PlainREINFORCE):
     look bad, or good, whatever they were.
     """
 
+    _advantages_are_normalised = True  # when they are computed
+
     def _prepare_for_injection(self) -> None:
         super()._prepare_for_injection()
         if not self._expert_acts_here() or not self.normalize_returns or self.baseline:

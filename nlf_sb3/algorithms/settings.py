@@ -48,7 +48,7 @@ _SAVED = (
     "on_error",
     "log_gradients",
 )
-_PROGRESS = ("num_expert_queries", "num_expert_steps", "_agents_statistics", "_n_rollouts_trained")
+_PROGRESS = ("num_expert_queries", "num_expert_steps", "_agents_statistics", "_n_rollouts_trained", "_n_imitated")
 
 
 class FeedbackSettings(OnPolicyAlgorithm):
@@ -100,6 +100,7 @@ class FeedbackSettings(OnPolicyAlgorithm):
         self.num_expert_queries = 0
         self.num_expert_steps = 0
         self._n_rollouts_trained = 0
+        self._n_imitated = 0
         self._episode_returns: list[float] = []
         self._before_imitation: Any = None
         # Mean and standard deviation of the agent's advantages, in the last rollout with takeovers that had them.
@@ -130,6 +131,11 @@ class FeedbackSettings(OnPolicyAlgorithm):
                 "[nlf_sb3.weights.TrustGate()]: functions from a LabelledRollout to factors."
             )
         check_whole_number("label_memory", self.label_memory, 0)
+        if self.label_memory and self.imitation == "kl":
+            raise ValueError(
+                f"label_memory: got {self.label_memory!r}; it keeps actions, and imitation='kl' asks for distributions. Use "
+                "imitation='nll', or leave it at 0."
+            )
         for name in ("injection_coef", "injection_vf_coef", "label_replay"):
             if not 0.0 <= getattr(self, name) < np.inf:
                 raise ValueError(f"{name}: got {getattr(self, name)!r}, expected a finite number of at least 0.")
@@ -196,6 +202,7 @@ class FeedbackSettings(OnPolicyAlgorithm):
                 model.alpha = schedule_from_state(state["alpha"])
             if "imitation_weights" in state and "imitation_weights" not in kwargs:
                 model.imitation_weights = from_plain(state["imitation_weights"])
+        model.alpha, model.imitation_weights = own_copy(model.alpha), copy.deepcopy(model.imitation_weights)
         model._check_settings()
         return model
 

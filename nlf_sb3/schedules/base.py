@@ -14,12 +14,15 @@ class TrainingState(NamedTuple):
 
     :param progress_remaining: 1 at the start, 0 at the end, as in SB3
     :param n_updates: k, rollouts that have trained the agent before this one
-    :param episode_returns: Undiscounted returns of the agent's episodes that ended in this rollout, as ``Monitor`` has them
+    :param episode_returns: Undiscounted returns of the agent's episodes that ended in this rollout, as ``Monitor`` has them;
+        those in which an expert acted are left out
+    :param n_imitated: Rollouts before this one in which the agent imitated
     """
 
     progress_remaining: float
     n_updates: int
     episode_returns: tuple[float, ...]
+    n_imitated: int = 0
 
 
 class AdaptiveAlpha(ABC):

@@ -7,6 +7,7 @@ from typing import Any
 
 from nlf_sb3.plain_state import saved_as_plain_state
 from nlf_sb3.schedules.base import AdaptiveAlpha, TrainingState
+from nlf_sb3.schedules.trial import Trial
 from nlf_sb3.schedules.use import alpha_of, as_schedule
 
 
@@ -28,6 +29,8 @@ class Highest(AdaptiveAlpha):
         if not self.schedules:
             raise ValueError("schedules: got none, expected at least one.")
         for schedule in self.schedules:
+            if isinstance(schedule, Trial):
+                raise ValueError("schedules: got a Trial, which would go unheard. Use Trial(Highest([...])).")
             as_schedule(schedule)
 
     def alpha(self, state: TrainingState) -> float:

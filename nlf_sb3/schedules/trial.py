@@ -14,6 +14,8 @@ from nlf_sb3.schedules.by_performance import latest
 
 _FEW = 3
 """Episodes below which a mean says nothing."""
+_YARDSTICK_UPDATES = 4
+"""Rollouts of imitation that may lend the yardstick episodes: so few hardly change the agent."""
 
 
 @saved_as_plain_state
@@ -22,21 +24,25 @@ class Trial(AdaptiveAlpha):
     """
     Another schedule, on condition that imitation makes the agent better early on.
 
-    The first ``episodes`` episodes, which an untrained agent plays, are the yardstick. The trial is passed once the mean
-    return of the latest ``window`` lies ``standard_errors`` above theirs (Welch's statistic). It is failed once it lies as
-    far below, or if it isn't passed within the first ``fraction`` of training and ``least_updates`` rollouts. From then on
-    alpha is 1, and the algorithm puts the policy and the optimiser back to where they were before the trial, so that a bad
-    teacher costs the trial's steps and nothing else.
+    The yardstick is made of the last ``episodes`` episodes before the agent imitates. Where they are fewer, those of the next
+    rollouts join them, :data:`_YARDSTICK_UPDATES` of them at most; where even then there are hardly any, episodes are too long
+    for a trial, and it is passed.
 
-    An agent that begins where nothing can be improved fails it too. Without a ``Monitor`` there are no returns, and the
-    trial goes on for ever.
+    It is passed once the mean return of the latest ``window`` lies ``standard_errors`` above the yardstick's (Welch's
+    statistic). It is failed once it lies as far below, or if it isn't passed within the first ``fraction`` of training and
+    ``least_updates`` rollouts of imitation. From then on alpha is 1, and the algorithm puts the policy and the optimiser back
+    to where they were before the agent imitated, so that a bad teacher costs the trial's steps and nothing else. A model that
+    was loaded in the middle of a trial has nothing to put back.
+
+    An agent that begins where nothing can be improved fails it too. Without a ``Monitor`` there are no returns, and
+    everything passes.
 
     :param schedule: alpha while the trial goes on, and once it is passed
     :param fraction: Share of training that the trial may take
-    :param least_updates: Rollouts that it may take at least, so that a short training doesn't end it before it has begun
+    :param least_updates: Rollouts of imitation that it may take at least, so that a short training doesn't end it at once
     :param standard_errors: How clear a difference has to be. The test is made again with each rollout, so that this should
         be more than the 2 of a single one.
-    :param episodes: Episodes in the yardstick
+    :param episodes: Most episodes in the yardstick
     :param window: Episodes in the mean that is compared with it
     """
 
@@ -87,16 +93,21 @@ class Trial(AdaptiveAlpha):
         return schedule(state.progress_remaining) if callable(schedule) else schedule
 
     def _judge(self, state: TrainingState) -> None:
-        if len(self.first) < self.episodes:
+        if state.n_imitated == 0:
+            self.first = latest(self.first, state.episode_returns, self.episodes)
+            return
+        if len(self.first) < self.episodes and state.n_imitated < _YARDSTICK_UPDATES:
             self.first += map(float, state.episode_returns)
         else:
             self.recent = latest(self.recent, state.episode_returns, self.window)
+            if len(self.first) < _FEW:
+                self.verdict = "passed"
+                return
         difference = standardised_difference(self.recent, self.first)
-        had_time = 1.0 - state.progress_remaining >= self.fraction and state.n_updates >= self.least_updates
-        is_over = had_time and len(self.recent) >= _FEW
+        had_time = 1.0 - state.progress_remaining >= self.fraction and state.n_imitated >= self.least_updates
         if difference >= self.standard_errors:
             self.verdict = "passed"
-        elif is_over or difference <= -self.standard_errors:
+        elif difference <= -self.standard_errors or (had_time and len(self.recent) >= _FEW):
             self.verdict, self._failed_now = "failed", True
             warnings.warn(
                 f"Imitation did not make the agent better: mean return {_mean(self.recent):.4g} of its latest episodes, "

@@ -20,7 +20,7 @@ seed. In brackets are 95% bootstrap intervals over seeds (percentiles of 2,000 r
   --jobs {jobs} on one machine: compare them within this report alone.
 - **times less than {baseline}**: the baseline's median over the arm's, seeds paired; above 1 the arm needs less. A run of the
   baseline that never got there counts as what it spent in all, so that the ratio is a lower bound, and `>=` says that this
-  is so for more than half of them.
+  is so for at least half of them.
 - **final return**: interquartile mean over seeds of the mean evaluation in the last tenth of the steps.{stopped}
 - **area**: mean height of the evaluation curve over agent steps, level after a run's last evaluation; interquartile mean.
 - **better than {baseline}**: chance that a run of the arm ends above a run of the baseline, a tie counting half (Mann and

@@ -149,6 +149,6 @@ def _needed(arm: ArmFigures, axis: str) -> str:
 def _times(speed_up: SpeedUp) -> str:
     if np.isnan(speed_up.ratio):
         return "-"
-    at_least = ">= " if 2 * speed_up.baseline_censored > speed_up.seeds else ""
+    at_least = ">= " if 2 * speed_up.baseline_censored >= speed_up.seeds else ""
     ratio = Estimate(speed_up.ratio, speed_up.low, speed_up.high)
     return f"{at_least}{_with_interval(ratio, lambda value: f'{value:.2f}')}"
