@@ -70,7 +70,7 @@ def test_the_seed_decides_and_leaves_no_trace(name, tmp_path, monkeypatch):
     assert first != other
     for count in COUNTS:
         numbers = [row[count] for row in first]
-        assert numbers == sorted(numbers) or (name, count) == ("bc", "gradient_steps")
+        assert numbers == sorted(numbers)
 
 
 def test_bc_is_a_curve_over_labels(tmp_path):
@@ -80,8 +80,9 @@ def test_bc_is_a_curve_over_labels(tmp_path):
     assert labels[0] == 32
     assert labels[-1] == 2000
     assert all(row["expert_steps"] == row["expert_labels"] and row["agent_steps"] == 0 for row in rows)
-    assert rows[0]["gradient_steps"] == 60  # fresh each time
-    assert rows[-1]["gradient_steps"] == 2000 // 32
+    # A clone of its own for each number of labels; what all of them took is counted together.
+    assert rows[0]["gradient_steps"] == 60
+    assert rows[-1]["gradient_steps"] - rows[-2]["gradient_steps"] == 2000 // 32
     assert rows[-1]["mean_return"] > 150
 
 

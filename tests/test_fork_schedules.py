@@ -340,3 +340,10 @@ def test_returns_that_compare_early_steps_with_late_ones_are_warned_of(settings)
         learner("REINFORCE", toys(n_envs=1), **settings).learn(1)
     messages = [str(warning.message) for warning in caught if "mode='guide'" in str(warning.message)]
     assert len(messages) == (not settings)
+
+
+def test_a_schedule_that_goes_by_more_than_progress_is_refused():
+    from nlf_sb3.schedules import HandOver
+
+    with pytest.raises(ValueError, match=r"fork_probability: got HandOver\(.*expected a number in \(0, 1\], or a function"):
+        TrajectoryInjection(ToyEnv("box"), box_expert, HandOver(1.0))

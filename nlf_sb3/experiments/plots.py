@@ -68,7 +68,7 @@ def _draw_panel(axes: Axes, protocol: Protocol, episodes: pd.DataFrame, claim: C
         if np.isfinite(median):
             axes.plot([median], [claim.threshold], "o", color=_STYLE[arm][1], markersize=7)
             limit = max(limit, median * 1.1)
-    bound = ">= " if 2 * speed_up.baseline_censored > speed_up.seeds else ""
+    bound = ">= " if 2 * speed_up.baseline_censored >= speed_up.seeds else ""
     interval = "" if speed_up.low is None else f"  (95%: {speed_up.low:.2f} to {speed_up.high:.2f})"
     axes.set_title(
         f"{_STYLE[claim.arm][0]}: {bound}{speed_up.ratio:.2f}x as fast to return {claim.threshold:.0f}{interval}", fontsize=10

@@ -132,6 +132,6 @@ def _number(value: float) -> str:
 def _ratio(axis: str, speed_up: SpeedUp) -> str:
     if axis == "expert_queries":
         return "-"
-    at_least = ">= " if 2 * speed_up.baseline_censored > speed_up.seeds else ""
+    at_least = ">= " if 2 * speed_up.baseline_censored >= speed_up.seeds else ""
     interval = "" if speed_up.low is None else f"  [{speed_up.low:.2f}, {speed_up.high:.2f}]"
     return f"{at_least}{speed_up.ratio:.2f}x{interval}"

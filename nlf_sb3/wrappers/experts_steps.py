@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -27,7 +28,8 @@ class ForkPoints:
     """
 
     def __init__(self, probability: float | Schedule, max_steps: int | None) -> None:
-        if not callable(probability) and not 0.0 < probability <= 1.0:
+        is_number = isinstance(probability, numbers.Real) and not isinstance(probability, bool)
+        if not callable(probability) and not (is_number and 0.0 < probability <= 1.0):  # type: ignore[operator]
             raise ValueError(
                 f"fork_probability: got {probability}, expected a number in (0, 1], or a function of the progress remaining."
             )

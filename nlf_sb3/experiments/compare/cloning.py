@@ -51,18 +51,20 @@ def train_bc(task: Task) -> None:
     """
     rows = expert_rows(task, task.timesteps)
     env = task.make_env()
+    n_gradient_steps = 0
     for n_labels in label_grid(task.timesteps):
         with _surroundings(task.seed), GradientSteps() as gradient_steps:
             batch_size = min(task.arguments.get("batch_size", 32), n_labels)
             trainer = _make_bc(task, env, demonstrations=rows[:n_labels], batch_size=batch_size)
             n_batches = max(MIN_BATCHES, MIN_EPOCHS * n_labels // batch_size)
             trainer.train(n_batches=n_batches, progress_bar=False)
+        n_gradient_steps += gradient_steps.count  # of all clones, as their seconds
         task.recorder.evaluate(
             trainer.policy.predict,
             agent_steps=0,
             expert_steps=n_labels,
             expert_labels=n_labels,
-            gradient_steps=gradient_steps.count,
+            gradient_steps=n_gradient_steps,
         )
         if task.recorder.reached:
             break

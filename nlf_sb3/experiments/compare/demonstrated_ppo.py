@@ -66,8 +66,10 @@ def _share(task: Task) -> int:
 
 def _train_from(task: Task, model: PPO, demonstrations: Demonstrations) -> None:
     """Clone demonstrations into a model, warm its critic up, and let it learn for the steps that remain."""
+    # A warm-up takes whole rollouts: there is none where the first would leave nothing.
+    critic_steps = _share(task) if task.timesteps > model.n_steps else 0
     with GradientSteps() as gradient_steps:
-        warm_start(model, demonstrations, critic_steps=_share(task))
+        warm_start(model, demonstrations, critic_steps=critic_steps)
     labels = len(demonstrations)
     callback = task.recorder.callback(expert_steps=labels, expert_labels=labels, gradient_steps=gradient_steps.count)
     model.learn(task.timesteps - model.num_timesteps, callback=callback, reset_num_timesteps=False)
