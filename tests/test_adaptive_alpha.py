@@ -131,6 +131,16 @@ def test_a_trial_fails_when_its_time_is_over():
         assert trial.alpha(state(2, FIRST, progress=0.79)) == 1.0
 
 
+def test_one_standard_error_decides_when_the_time_is_over():
+    # Few long episodes of an agent that has learnt: 280 on average, at 1.6 standard errors from the yardstick.
+    trial = Trial(0.1, fraction=0.2, least_updates=0)
+    trial.alpha(state(0, FIRST))
+    trial.alpha(state(1, [500.0, 40.0, 300.0], progress=0.9))
+    assert trial.is_open
+    assert trial.alpha(state(2, [], progress=0.7)) == 0.1
+    assert trial.verdict == "passed"
+
+
 def test_a_trial_has_its_rollouts_in_a_short_training():
     trial = Trial(0.1, fraction=0.2, least_updates=5)
     trial.alpha(state(0, FIRST))
@@ -332,3 +342,11 @@ def test_episodes_in_which_an_expert_acted_say_nothing_of_the_agent():
     model = PPO("MlpPolicy", env, n_steps=128, batch_size=32, n_epochs=1, seed=3, device="cpu", alpha=Spy()).learn(128)
     n_episodes, own = len(model.ep_info_buffer), len(asked[0].episode_returns)
     assert 0 < own < n_episodes
+
+
+def test_alpha_and_the_verdict_are_logged_to_the_end(logged):
+    model = ppo(alpha=AlwaysWorse(0.1), expert=box_expert)
+    values = logged(model)
+    model.learn(128)
+    assert values("train/alpha") == pytest.approx([0.1, 0.1, 1.0, 1.0])
+    assert values("feedback/trial") == [0.0, 0.0, -1.0, -1.0]

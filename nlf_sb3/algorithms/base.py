@@ -105,7 +105,8 @@ class FeedbackAlgorithm(FollowsSchedule, TrainsOnInjected):
             self._before_imitating()
         injected = self._injected_rows()
         self._warn_of_broken_promise()
-        self._record_feedback(alpha if imitation is not None else None)
+        teaches = self.expert is not None or self.demonstrations is not None or imitation is not None
+        self._record_feedback(alpha if teaches else None)
         n_rows = len(self.rollout_buffer.row_indices())
         update = Update(n_rows, 1.0 if imitation is None else alpha, imitation, injected, weights)
         if update:

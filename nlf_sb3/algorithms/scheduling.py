@@ -19,7 +19,11 @@ class FollowsSchedule(SettlesTakeovers):
         returns, self._episode_returns = tuple(self._episode_returns), []
         state = TrainingState(self._current_progress_remaining, self._n_rollouts_trained, returns, self._n_imitated)
         self._n_rollouts_trained += 1
-        return alpha_of(as_schedule(self.alpha), state)
+        alpha = alpha_of(as_schedule(self.alpha), state)
+        if isinstance(self.alpha, AdaptiveAlpha):
+            for key, value in self.alpha.to_log().items():
+                self.logger.record(key, value)
+        return alpha
 
     def _before_imitating(self) -> None:
         """Keep the policy of before the first imitation, while the schedule may still find that this does harm."""

@@ -44,6 +44,10 @@ class AdaptiveAlpha(ABC):
     def reset(self) -> None:  # noqa: B027  # most have nothing to forget
         """Begin anew: a training starts."""
 
+    def to_log(self) -> dict[str, float]:
+        """What the logger shows of it beside alpha, by key."""
+        return {}
+
     @property
     def is_open(self) -> bool:
         """Whether :attr:`failed` may still come true, so that today's policy is worth keeping."""

@@ -14,6 +14,8 @@ from nlf_sb3.schedules.by_performance import latest
 
 _FEW = 3
 """Episodes below which a mean says nothing."""
+_IN_THE_END = 1.0
+"""Standard errors that decide when the time is over: few long episodes of a good agent differ widely."""
 _YARDSTICK_UPDATES = 4
 """Rollouts of imitation that may lend the yardstick episodes: so few hardly change the agent."""
 
@@ -29,10 +31,10 @@ class Trial(AdaptiveAlpha):
     for a trial, and it is passed.
 
     It is passed once the mean return of the latest ``window`` lies ``standard_errors`` above the yardstick's (Welch's
-    statistic). It is failed once it lies as far below, or if it isn't passed within the first ``fraction`` of training and
-    ``least_updates`` rollouts of imitation. From then on alpha is 1, and the algorithm puts the policy and the optimiser back
-    to where they were before the agent imitated, so that a bad teacher costs the trial's steps and nothing else. A model that
-    was loaded in the middle of a trial has nothing to put back.
+    statistic), and failed once it lies as far below. When the first ``fraction`` of training and ``least_updates`` rollouts
+    of imitation are over, one standard error decides. From a failure on alpha is 1, and the algorithm puts the policy and the
+    optimiser back to where they were before the agent imitated, so that a bad teacher costs the trial's steps and nothing
+    else. A model that was loaded in the middle of a trial has nothing to put back.
 
     An agent that begins where nothing can be improved fails it too. Without a ``Monitor`` there are no returns, and
     everything passes.
@@ -40,8 +42,8 @@ class Trial(AdaptiveAlpha):
     :param schedule: alpha while the trial goes on, and once it is passed
     :param fraction: Share of training that the trial may take
     :param least_updates: Rollouts of imitation that it may take at least, so that a short training doesn't end it at once
-    :param standard_errors: How clear a difference has to be. The test is made again with each rollout, so that this should
-        be more than the 2 of a single one.
+    :param standard_errors: How clear a difference has to be before the time is over. The test is made again with each
+        rollout, so that this should be more than the 2 of a single one.
     :param episodes: Most episodes in the yardstick
     :param window: Episodes in the mean that is compared with it
     """
@@ -86,6 +88,9 @@ class Trial(AdaptiveAlpha):
     def failed(self) -> bool:
         return self._failed_now
 
+    def to_log(self) -> dict[str, float]:
+        return {"feedback/trial": {None: 0.0, "passed": 1.0, "failed": -1.0}[self.verdict]}
+
     def _inner(self, state: TrainingState) -> float:
         schedule: float | AlphaSchedule = self.schedule
         if isinstance(schedule, AdaptiveAlpha):
@@ -105,9 +110,10 @@ class Trial(AdaptiveAlpha):
                 return
         difference = standardised_difference(self.recent, self.first)
         had_time = 1.0 - state.progress_remaining >= self.fraction and state.n_imitated >= self.least_updates
-        if difference >= self.standard_errors:
+        is_over = had_time and len(self.recent) >= _FEW
+        if difference >= (_IN_THE_END if is_over else self.standard_errors):
             self.verdict = "passed"
-        elif difference <= -self.standard_errors or (had_time and len(self.recent) >= _FEW):
+        elif is_over or difference <= -self.standard_errors:
             self.verdict, self._failed_now = "failed", True
             warnings.warn(
                 f"Imitation did not make the agent better: mean return {_mean(self.recent):.4g} of its latest episodes, "

@@ -68,7 +68,7 @@ _ARMS = [
     ),
     _algorithm(
         "joint",
-        "PPO with presets.feedback and the joint objective: the expert labels every step.",
+        "PPO with presets.feedback and the joint objective: the expert labels every step, until alpha is 1.",
         PPO,
         lambda task: presets.feedback("PPO", task.expert_return),
         needs_expert=True,
