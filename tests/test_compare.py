@@ -74,9 +74,9 @@ def test_what_an_arm_spends_is_counted(evaluations):
     ppo, joint = (evaluations[(evaluations["arm"] == arm) & (evaluations["seed"] == 1)] for arm in ("ppo", "joint"))
     # PPO's first rollout of 2,048 steps would end beyond the budget.
     assert ppo[["expert_labels", "expert_steps", "gradient_steps"]].to_numpy().max() == 0
-    # The preset's rollouts of 64 steps have four minibatches in each of ten epochs; the fifth one is not completed.
-    assert joint["expert_labels"].tolist() == [64 * (steps // 64) for steps in joint["agent_steps"].clip(upper=299)]
-    assert joint["gradient_steps"].tolist() == [40 * (steps // 64) for steps in joint["agent_steps"].clip(upper=299)]
+    # The preset's rollouts of 48 steps have three minibatches in each of ten epochs.
+    assert joint["gradient_steps"].tolist() == [30 * (steps // 48) for steps in joint["agent_steps"].clip(upper=299)]
+    assert set(joint["expert_labels"]) == {48}, "the second rollout ends beyond the first quarter"
 
 
 def test_all_evaluations_of_a_run_play_the_same_episodes(evaluations):
