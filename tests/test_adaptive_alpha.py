@@ -232,19 +232,27 @@ def ppo(**arguments):
     return PPO("MlpPolicy", ToyEnv("box"), n_steps=32, batch_size=32, n_epochs=2, seed=3, device="cpu", **arguments)
 
 
+class Spy(GeometricSchedule):
+    """Remembers what it was asked; a model's copy of it is itself."""
+
+    def __init__(self):
+        super().__init__()
+        self.asked = []
+
+    def __deepcopy__(self, memo):
+        return self
+
+    def alpha(self, state):
+        self.asked.append(state)
+        return super().alpha(state)
+
+
 def test_a_model_asks_once_a_rollout_with_its_episodes():
-    asked = []
-
-    class Spy(GeometricSchedule):
-        def alpha(self, state):
-            asked.append(state)
-            return super().alpha(state)
-
-    Spy.__deepcopy__ = lambda self, memo: self
-    model = ppo(alpha=Spy(), expert=box_expert).learn(96)
-    assert [one.n_updates for one in asked] == [0, 1, 2]
-    assert [one.progress_remaining for one in asked] == pytest.approx([2 / 3, 1 / 3, 0.0])
-    assert [r for one in asked for r in one.episode_returns] == [info["r"] for info in model.ep_info_buffer]
+    spy = Spy()
+    model = ppo(alpha=spy, expert=box_expert).learn(96)
+    assert [one.n_updates for one in spy.asked] == [0, 1, 2]
+    assert [one.progress_remaining for one in spy.asked] == pytest.approx([2 / 3, 1 / 3, 0.0])
+    assert [r for one in spy.asked for r in one.episode_returns] == [info["r"] for info in model.ep_info_buffer]
 
 
 class AlwaysWorse(Trial):
@@ -330,17 +338,10 @@ def test_loaded_models_take_copies_too(tmp_path):
 
 
 def test_episodes_in_which_an_expert_acted_say_nothing_of_the_agent():
-    asked = []
-
-    class Spy(GeometricSchedule):
-        def alpha(self, state):
-            asked.append(state)
-            return super().alpha(state)
-
-    Spy.__deepcopy__ = lambda self, memo: self
+    spy = Spy()
     env = TrajectoryInjection(ToyEnv("box"), box_expert, 0.1, mode="takeover")
-    model = PPO("MlpPolicy", env, n_steps=128, batch_size=32, n_epochs=1, seed=3, device="cpu", alpha=Spy()).learn(128)
-    n_episodes, own = len(model.ep_info_buffer), len(asked[0].episode_returns)
+    model = PPO("MlpPolicy", env, n_steps=128, batch_size=32, n_epochs=1, seed=3, device="cpu", alpha=spy).learn(128)
+    n_episodes, own = len(model.ep_info_buffer), len(spy.asked[0].episode_returns)
     assert 0 < own < n_episodes
 
 

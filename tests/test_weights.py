@@ -153,33 +153,31 @@ def test_factors_of_nothing_leave_the_policy_gradient(algorithm):
     assert weighed.logger.name_to_value.get("feedback/label_weight_mean", 0.0) == 0.0
 
 
+def imitation_loss(*rules, **arguments):
+    """Of a first rollout, which rules don't change."""
+    model = model_of(A2C, imitation_weights=rules, learning_rate=0.0, **arguments).learn(32)
+    return model.logger.name_to_value["train/imitation_loss"]
+
+
 def test_half_the_weight_is_half_the_imitation_gradient():
-    losses = []
-    for weights in ([], [lambda r: 0.5]):
-        model = model_of(A2C, expert=box_expert, imitation_weights=weights, learning_rate=0.0)
-        model.learn(32)
-        losses.append(model.logger.name_to_value["train/imitation_loss"])
-    assert losses[1] == pytest.approx(losses[0] / 2, rel=1e-5)
+    whole = imitation_loss(expert=box_expert)
+    assert imitation_loss(lambda r: 0.5, expert=box_expert) == pytest.approx(whole / 2, rel=1e-5)
 
 
 def test_demonstrations_take_the_factors_for_all():
     rows = Demonstrations(np.zeros((8, 3), np.float32), np.full((8, 2), 0.5, np.float32))
-    losses = []
-    for weights in ([], [lambda r: 0.25]):
-        model = model_of(A2C, demonstrations=rows, imitation_weights=weights, learning_rate=0.0)
-        model.learn(32)
-        losses.append(model.logger.name_to_value["train/imitation_loss"])
-    assert losses[1] == pytest.approx(losses[0] / 4, rel=1e-5)
+    whole = imitation_loss(demonstrations=rows)
+    assert imitation_loss(lambda r: 0.25, demonstrations=rows) == pytest.approx(whole / 4, rel=1e-5)
 
 
 def test_the_analytic_kl_is_weighed_row_by_row():
-    losses = []
-    for weights in ([], [lambda r: (np.arange(len(r.advantages)) % 2).astype(float)], [lambda r: 0.5]):
-        model = model_of(A2C, expert=GaussianExpert(), imitation="kl", imitation_weights=weights, learning_rate=0.0)
-        model.learn(32)
-        losses.append(model.logger.name_to_value["train/imitation_loss"])
-    assert losses[2] == pytest.approx(losses[0] / 2, rel=1e-5)
-    assert 0 < losses[1] < losses[0]
+    def every_second(rollout):
+        return (np.arange(len(rollout.advantages)) % 2).astype(float)
+
+    expert = {"expert": GaussianExpert(), "imitation": "kl"}
+    whole = imitation_loss(**expert)
+    assert imitation_loss(lambda r: 0.5, **expert) == pytest.approx(whole / 2, rel=1e-5)
+    assert 0 < imitation_loss(every_second, **expert) < whole
 
 
 def test_a_rule_sees_the_rollout_as_it_is():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,13 +31,25 @@ def trailing_mean(values: np.ndarray, window: int) -> np.ndarray:
 
 def axis_values(run: pd.DataFrame, axis: str) -> np.ndarray:
     """
-    :param run: One run's episodes
-    :param axis: One of :data:`AXES`
-    :return: What the run had spent on it after each episode, ``[T]``
+    :param run: One run's episodes or evaluations
+    :param axis: A column of them, or ``total_steps`` for the agent's and the expert's together
+    :return: What the run had spent on it by each of them, ``[T]``
     """
     column = run["agent_steps"] + run["expert_steps"] if axis == "total_steps" else run[axis]
     values: np.ndarray = column.to_numpy()
     return values
+
+
+def spent_when(run: pd.DataFrame, is_reached: np.ndarray, axes: Sequence[str]) -> dict[str, float]:
+    """
+    :param run: One run's episodes or evaluations
+    :param is_reached: Whether each of them is what was to be reached, ``[T]``
+    :param axes: As in :func:`axis_values`
+    :return: What the run had spent at the first of these, on each axis; infinity if there is none
+    """
+    if not is_reached.any():
+        return dict.fromkeys(axes, np.inf)
+    return {axis: float(axis_values(run, axis)[is_reached.argmax()]) for axis in axes}
 
 
 def reach(run: pd.DataFrame, threshold: float, window: int) -> dict[str, float]:
@@ -48,10 +61,7 @@ def reach(run: pd.DataFrame, threshold: float, window: int) -> dict[str, float]:
     :param window: Episodes in the trailing mean
     :return: A number for each of :data:`AXES`; infinity if it never got there
     """
-    reached = np.flatnonzero(trailing_mean(run["return"].to_numpy(), window) >= threshold)
-    if not len(reached):
-        return dict.fromkeys(AXES, np.inf)
-    return {axis: float(axis_values(run, axis)[reached[0]]) for axis in AXES}
+    return spent_when(run, trailing_mean(run["return"].to_numpy(), window) >= threshold, AXES)
 
 
 def spent(run: pd.DataFrame) -> dict[str, float]:

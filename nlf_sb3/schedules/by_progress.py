@@ -23,9 +23,27 @@ class ConstantSchedule:
         return self.value
 
 
+@dataclass(frozen=True)
+class _Ramp:
+    """A way from ``start`` to ``end`` over the first ``end_fraction`` of training."""
+
+    start: float
+    end: float
+    end_fraction: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_alpha(self.start)
+        check_alpha(self.end)
+        if not 0 < self.end_fraction <= 1:
+            raise ValueError(f"end_fraction: got {self.end_fraction}, expected a number in (0, 1].")
+
+    def _done(self, progress_remaining: float) -> float:
+        return min((1.0 - progress_remaining) / self.end_fraction, 1.0)
+
+
 @saved_as_plain_state
 @dataclass(frozen=True)
-class LinearSchedule:
+class LinearSchedule(_Ramp):
     """
     From ``start`` to ``end`` over the first ``end_fraction`` of training, then constant.
 
@@ -33,20 +51,13 @@ class LinearSchedule:
     0.5
     """
 
-    start: float
-    end: float
-    end_fraction: float = 1.0
-
-    def __post_init__(self) -> None:
-        _check_line(self.start, self.end, self.end_fraction)
-
     def __call__(self, progress_remaining: float) -> float:
-        return self.start + _done(progress_remaining, self.end_fraction) * (self.end - self.start)
+        return self.start + self._done(progress_remaining) * (self.end - self.start)
 
 
 @saved_as_plain_state
 @dataclass(frozen=True)
-class CosineSchedule:
+class CosineSchedule(_Ramp):
     """
     From ``start`` to ``end`` along half a cosine, flat at both ends, over the first ``end_fraction`` of training.
 
@@ -54,15 +65,8 @@ class CosineSchedule:
     0.1464
     """
 
-    start: float
-    end: float
-    end_fraction: float = 1.0
-
-    def __post_init__(self) -> None:
-        _check_line(self.start, self.end, self.end_fraction)
-
     def __call__(self, progress_remaining: float) -> float:
-        weight = 0.5 - 0.5 * math.cos(math.pi * _done(progress_remaining, self.end_fraction))
+        weight = 0.5 - 0.5 * math.cos(math.pi * self._done(progress_remaining))
         return self.start + weight * (self.end - self.start)
 
 
@@ -88,14 +92,3 @@ class SwitchSchedule:
 
     def __call__(self, progress_remaining: float) -> float:
         return self.before if 1.0 - progress_remaining < self.fraction else self.after
-
-
-def _done(progress_remaining: float, end_fraction: float) -> float:
-    return min((1.0 - progress_remaining) / end_fraction, 1.0)
-
-
-def _check_line(start: float, end: float, end_fraction: float) -> None:
-    check_alpha(start)
-    check_alpha(end)
-    if not 0 < end_fraction <= 1:
-        raise ValueError(f"end_fraction: got {end_fraction}, expected a number in (0, 1].")

@@ -11,8 +11,8 @@ import pandas as pd
 
 from nlf_sb3.errors import require
 from nlf_sb3.experiments.compare.figures import Results
-from nlf_sb3.experiments.compare.statistics import axis_values
 from nlf_sb3.experiments.compare.thresholds import Threshold
+from nlf_sb3.experiments.statistics import axis_values
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -9,6 +9,8 @@ import numpy as np
 import pandas as pd
 from scipy import integrate, stats
 
+from nlf_sb3.experiments.statistics import spent_when
+
 AXES = ("agent_steps", "total_steps", "expert_labels", "gradient_steps", "seconds")
 """What a run spends; ``total_steps`` are the agent's and the expert's together."""
 
@@ -19,17 +21,6 @@ Strata = Sequence[np.ndarray]
 """An arm's values, for each environment those of its seeds, ``[..., seeds]``."""
 
 
-def axis_values(run: pd.DataFrame, axis: str) -> np.ndarray:
-    """
-    :param run: One run's evaluations
-    :param axis: One of :data:`AXES`
-    :return: What the run had spent on it by each evaluation, ``[T]``
-    """
-    column = run["agent_steps"] + run["expert_steps"] if axis == "total_steps" else run[axis]
-    values: np.ndarray = column.to_numpy()
-    return values
-
-
 def needed(run: pd.DataFrame, threshold: float) -> dict[str, float]:
     """
     What a run had spent, on every axis, at the first evaluation that reached a threshold.
@@ -38,10 +29,7 @@ def needed(run: pd.DataFrame, threshold: float) -> dict[str, float]:
     :param threshold: Mean return
     :return: A number for each of :data:`AXES`; infinity if it never got there
     """
-    reached = np.flatnonzero(run["mean_return"].to_numpy() >= threshold)
-    if not len(reached):
-        return dict.fromkeys(AXES, np.inf)
-    return {axis: float(axis_values(run, axis)[reached[0]]) for axis in AXES}
+    return spent_when(run, run["mean_return"].to_numpy() >= threshold, AXES)
 
 
 def spent(run: pd.DataFrame) -> dict[str, float]:
