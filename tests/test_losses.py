@@ -98,3 +98,14 @@ def test_policy_shaping_weight_vanishes_where_the_policy_cannot_go():
 def test_shapes_that_would_broadcast_are_refused(call):
     with pytest.raises(ValueError, match="vectors of one length"):
         call()
+
+
+@pytest.mark.parametrize("advantage", [2.0, -2.0])
+def test_actions_that_become_likelier_than_floats_hold_leave_gradients_finite(advantage):
+    log_prob = th.tensor([0.0, 0.0], requires_grad=True)
+    losses = clipped_surrogate_loss(log_prob, th.tensor([-200.0, 0.1]), th.full((2,), advantage), 0.2)
+    losses.sum().backward()
+    assert bool(th.isfinite(losses).all())
+    assert bool(th.isfinite(log_prob.grad).all())
+    assert log_prob.grad[0] == 0.0
+    assert log_prob.grad[1] == pytest.approx(-advantage * math.exp(-0.1))
