@@ -86,11 +86,41 @@ def feedback(algorithm: str = "PPO", expert_return: float | None = None) -> dict
     return {**shared, **own[algorithm]}
 
 
+def injection(algorithm: str = "PPO") -> dict[str, Any]:
+    """
+    What learns fast from injected episodes, with ``TrajectoryInjection(env, expert, max_segment_steps=200)``.
+
+    PPO's: the numbers of :func:`feedback` with a learning rate that falls from 1e-3 in a line, and without what only labels
+    need. An expert's whole episode of a thousand steps teaches little more than its first 200, after which the critic says
+    what would have come. REINFORCE without a baseline has no critic, and needs whole episodes.
+
+    The other algorithms': as :func:`feedback` has them.
+
+    :param algorithm: Name of an algorithm of this package
+    :return: Keyword arguments, ``policy`` among them
+    :raises ValueError: For any other algorithm
+    """
+    arguments = feedback(algorithm)
+    if algorithm in ("PPO", "MaskablePPO"):
+        arguments.update(learning_rate=_in_a_line_from(1e-3), alpha=0.5, label_memory=0)
+    return arguments
+
+
 def _hand_over(expert_return: float | None) -> AlphaSchedule:
     soon = LinearSchedule(0.1, 1.0, end_fraction=0.25)
     if expert_return is None or expert_return <= 0:
         return soon
     return Highest([HandOver(expert_return, start=0.1, begin_at=0.5, end_at=0.95), soon])
+
+
+def _in_a_line_from(largest: float) -> Callable[[float], float]:
+    """A learning rate that falls to nothing in a line."""
+
+    # Nested, as below.
+    def learning_rate(progress_remaining: float) -> float:
+        return largest * progress_remaining
+
+    return learning_rate
 
 
 def _falling_from(largest: float) -> Callable[[float], float]:

@@ -1,4 +1,6 @@
-"""The preset of every algorithm learns the pendulum from an expert's labels within a few thousand steps."""
+"""The presets learn the pendulum from an expert within a few thousand steps."""
+
+from importlib.resources import files
 
 import gymnasium as gym
 import pytest
@@ -24,7 +26,17 @@ def test_feedback_learns_fast(algorithm):
     assert evaluation.best_mean_reward >= solved
 
 
-@pytest.mark.parametrize("preset", [presets.feedback, presets.paper])
+def test_injection_learns_fast():
+    expert = nlf_sb3.teachers.PolicyExpert.load(str(files("nlf_sb3") / "assets/experts/InvertedPendulum-v5/100.zip"))
+    env = nlf_sb3.TrajectoryInjection(gym.make(PENDULUM), expert, max_segment_steps=200)
+    model = nlf_sb3.PPO(env=env, seed=1, device="cpu", **presets.injection("PPO"))
+    reached = StopTrainingOnRewardThreshold(950)
+    evaluation = EvalCallback(gym.make(PENDULUM), callback_on_new_best=reached, eval_freq=200, n_eval_episodes=3, verbose=0)
+    model.learn(BUDGET, callback=evaluation)
+    assert evaluation.best_mean_reward >= 950
+
+
+@pytest.mark.parametrize("preset", [presets.feedback, presets.injection, presets.paper])
 def test_another_algorithm_is_refused(preset):
     with pytest.raises(ValueError, match="SAC"):
         preset("SAC")

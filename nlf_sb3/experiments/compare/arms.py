@@ -40,10 +40,11 @@ def _algorithm(
 
 
 def _inject(task: Task) -> None:
-    of_the_wrapper = {key: value for key, value in task.arguments.items() if key in _OF_THE_WRAPPER}
+    given = {key: value for key, value in task.arguments.items() if key in _OF_THE_WRAPPER}
+    of_the_wrapper = {"max_segment_steps": 200, **given}
     own = {key: value for key, value in task.arguments.items() if key not in _OF_THE_WRAPPER}
     env = TrajectoryInjection(task.make_env(), task.expert, mode="fork", **of_the_wrapper)
-    _learn(PPO, {**presets.feedback("PPO", task.expert_return), **own}, env, None, task)
+    _learn(PPO, {**presets.injection("PPO"), **own}, env, None, task)
 
 
 def _defaults(task: Task) -> dict[str, Any]:
@@ -89,7 +90,7 @@ _ARMS = [
     ),
     Arm(
         "injection",
-        "PPO with presets.feedback; the expert forks off the agent's episodes and plays them to their end.",
+        "PPO with presets.injection; the expert forks off the agent's episodes and plays them for 200 steps.",
         _inject,
         needs_expert=True,
         arguments=frozenset(argument_names(PPO) - _NOT_TO_SET | _OF_THE_WRAPPER),
