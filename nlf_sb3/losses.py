@@ -18,6 +18,21 @@ def _check_rank_one(**tensors: th.Tensor) -> None:
         raise ValueError(f"Expected vectors of one length [B], got {shapes}. Flatten them first.")
 
 
+def leaving_factors(log_relative: th.Tensor) -> th.Tensor:
+    r"""
+    How strongly an action is left that is to become less likely: :math:`\min(1, \rho / (1 - \rho))` of its relative density.
+
+    It is the slope of unlikelihood's :math:`-\log(1 - \rho)` (Welleck et al., 2020, https://arxiv.org/abs/1908.04319) by
+    :math:`\log \rho`, bounded: an action that is unlikely already is pushed no further.
+
+    :param log_relative: log of the density relative to the mode's, at most 0, ``[B]``
+    :return: ``[B]``, in [0, 1]
+    """
+    _check_rank_one(log_relative=log_relative)
+    relative = log_relative.exp()
+    return (relative / (1.0 - relative).clamp(min=1e-6)).clamp(max=1.0)
+
+
 def policy_gradient_loss(log_prob: th.Tensor, advantages: th.Tensor) -> th.Tensor:
     r"""
     :math:`-A_t \log \pi(a_t | s_t)` for each row (REINFORCE; Williams, 1992).

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch as th
 
+from nlf_sb3.algorithms.auxiliary import AuxiliaryTerm
 from nlf_sb3.algorithms.imitation import ImitationTerm
 from nlf_sb3.algorithms.injecting import TrainsOnInjected
 from nlf_sb3.algorithms.injection import InjectionTerm
@@ -31,6 +32,7 @@ class Update:
     :param imitation: The imitation term, weighted 1 - alpha; None if nothing is imitated
     :param injected: Rows of injected episodes; None if there are none
     :param weights: Weights of the rollout's own rows; None if the agent acted in all of them
+    :param has_auxiliary: Whether there are auxiliary losses
     """
 
     n_rows: int
@@ -39,8 +41,10 @@ class Update:
     injected: InjectedRows | None
     weights: TakeoverWeights | None
 
+    has_auxiliary: bool = False
+
     def __bool__(self) -> bool:
-        return self.imitation is not None or self.injected is not None or self.weights is not None
+        return self.has_auxiliary or self.imitation is not None or self.injected is not None or self.weights is not None
 
 
 class FeedbackAlgorithm(FollowsSchedule, TrainsOnInjected):
@@ -62,6 +66,10 @@ class FeedbackAlgorithm(FollowsSchedule, TrainsOnInjected):
         ``expert`` that has a distribution
     :param imitation_weights: What labels count beside their own weights: rules whose factors are multiplied
         (:mod:`nlf_sb3.weights`), of which the model takes a copy
+    :param interpreter: Reads what people say (:mod:`nlf_sb3.text`): a step's words become a label where it has none, of the
+        weight of the reading's confidence, or of a negative one where the action is to become less likely
+    :param auxiliary_losses: Losses beside the objective, each with its own coefficient, which alpha doesn't touch
+        (:class:`~nlf_sb3.text.TextPrediction`)
     :param demonstrations: Rows for the imitation loss that the agent needn't visit. A rollout of N rows
         draws at most N of them.
     :param injection: How injected rows are weighted. ``"bounded"``: together as ``injection_coef``
@@ -108,7 +116,8 @@ class FeedbackAlgorithm(FollowsSchedule, TrainsOnInjected):
         teaches = self.expert is not None or self.demonstrations is not None or imitation is not None
         self._record_feedback(alpha if teaches else None)
         n_rows = len(self.rollout_buffer.row_indices())
-        update = Update(n_rows, 1.0 if imitation is None else alpha, imitation, injected, weights)
+        has_auxiliary = len(self.auxiliary_losses) > 0
+        update = Update(n_rows, 1.0 if imitation is None else alpha, imitation, injected, weights, has_auxiliary)
         if update:
             self._update(update)
         else:
@@ -122,7 +131,7 @@ class FeedbackAlgorithm(FollowsSchedule, TrainsOnInjected):
         """One ``train()`` of the original, with what the feedback adds."""
         injection = None if update.injected is None else self._injection_term(update.injected, update.n_rows)
         attached = None if self.injection == "separate" else injection
-        if update.imitation is None and attached is None and update.weights is None:
+        if update.imitation is None and attached is None and update.weights is None and not update.has_auxiliary:
             self._train_original()
         else:
             self._train_with(update, attached)
@@ -131,11 +140,13 @@ class FeedbackAlgorithm(FollowsSchedule, TrainsOnInjected):
 
     def _train_with(self, update: Update, attached: InjectionTerm | None) -> None:
         imitation = update.imitation
+        auxiliary = AuxiliaryTerm(self, self.auxiliary_losses)
 
         def extra_loss(batch: Minibatch) -> Cotangents:
             scale = self._loss_scale(len(batch))
+            extra = auxiliary(batch, scale)
             # The labels come first: evaluating other rows refills the policy's one distribution object.
-            extra = [] if imitation is None else imitation(batch, (1.0 - update.alpha) * scale)
+            extra += [] if imitation is None else imitation(batch, (1.0 - update.alpha) * scale)
             if attached is not None:
                 policy_loss, value_loss = attached(len(batch))
                 injected = update.alpha * policy_loss + value_loss
@@ -153,6 +164,7 @@ class FeedbackAlgorithm(FollowsSchedule, TrainsOnInjected):
             self._train_original()
         if imitation is not None:
             self.logger.record("train/imitation_loss", float(np.mean(imitation.losses)))
+        auxiliary.record(self.logger)
 
     @contextlib.contextmanager
     def _temporarily(self, **settings: Any) -> Iterator[None]:

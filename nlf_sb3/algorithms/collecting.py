@@ -131,6 +131,8 @@ class CollectsFeedback(StagesInjection):
                 self._statistics.late += 1
         elif feedback.steps_ago and self.rollout_buffer.pos - feedback.steps_ago < self.rollout_buffer.first_row(env):
             self._statistics.late += 1
+        if feedback.text is not None and self.interpreter is not None:
+            self.rollout_buffer.add_remark(env, feedback)
         self._statistics.count(feedback)
 
     def _warn_of_broken_promise(self) -> None:

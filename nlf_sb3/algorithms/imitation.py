@@ -15,8 +15,8 @@ from nlf_sb3.algorithms.rows import DemonstrationRows, RowShare
 from nlf_sb3.buffers.labels import MODE, NO_LABEL, FeedbackBufferMixin
 from nlf_sb3.buffers.minibatches import Minibatch
 from nlf_sb3.closed_forms import Cotangents, has_closed_form, negative_log_prob_gradients
-from nlf_sb3.distributions import kl_divergence, log_prob_of_labels, select_rows
-from nlf_sb3.losses import imitation_row_weights
+from nlf_sb3.distributions import kl_divergence, log_prob_of_labels, log_relative_density, select_rows
+from nlf_sb3.losses import imitation_row_weights, leaving_factors
 
 
 class _Labels(NamedTuple):
@@ -24,7 +24,7 @@ class _Labels(NamedTuple):
     The labels of a rollout's rows, in the policy's scale and in the order of ``buffer.row_indices()``.
 
     :param actions: ``[N, action_dim]``, or ``[N]`` integers; anything where there is no label
-    :param weights: ``[N]``, 0 where there is no label
+    :param weights: ``[N]``, 0 where there is no label, below 0 where the action is to become less likely
     :param kinds: NO_LABEL, SAMPLE or MODE, ``[N]``
     """
 
@@ -153,6 +153,8 @@ class ImitationTerm:
     def _of_actions(self, distribution: Any, actions: Any, weights: Any, is_mode: np.ndarray, scale: float) -> _Part:
         if self._mode_trains_std:
             is_mode = np.zeros_like(is_mode)
+        if (weights < 0).any():
+            weights = self._bounded_where_left(distribution, actions, weights)
         if self._knows(distribution):
             actions, weights = self._for_closed_form(actions), self._for_closed_form(weights)
             trains_std: Any = not is_mode.any()
@@ -163,6 +165,15 @@ class ImitationTerm:
         actions, weights, modes = map(self._to_device, (actions, weights, is_mode))
         divergences = -log_prob_of_labels(distribution, actions, modes)
         return _Part(float((weights * divergences.detach()).sum()), [(divergences, scale * weights)])
+
+    def _bounded_where_left(self, distribution: Any, actions: Any, weights: Any) -> Any:
+        """Weights below 0 times :func:`~nlf_sb3.losses.leaving_factors`."""
+        with th.no_grad():
+            relative = log_relative_density(distribution, distribution.log_prob(self._to_device(actions)))
+            factors = leaving_factors(relative)
+        if isinstance(weights, np.ndarray):
+            return np.where(weights < 0, weights * factors.cpu().numpy(), weights)
+        return th.where(weights < 0, weights * factors, weights)
 
     def _for_closed_form(self, rows: Any) -> Any:
         return np.asarray(rows) if self._device.type == "cpu" else self._to_device(rows)

@@ -10,8 +10,8 @@ from stable_baselines3.common.distributions import Distribution
 from stable_baselines3.common.utils import obs_as_tensor
 
 from nlf_sb3.algorithms.advantages import AdvantageScale
-from nlf_sb3.algorithms.asking import AsksExpert
 from nlf_sb3.algorithms.imitation import ImitationTerm, raw_policy_actions, to_policy_actions
+from nlf_sb3.algorithms.interpreting import ReadsRemarks
 from nlf_sb3.algorithms.label_memory import LabelMemory, ShownRows
 from nlf_sb3.algorithms.rows import DemonstrationRows, Evaluation, PolicyRows, as_arrays, concatenated, observations_as_rows
 from nlf_sb3.algorithms.vec_envs import to_policy_observations
@@ -22,8 +22,8 @@ from nlf_sb3.validation import check_actions
 from nlf_sb3.weights import LabelFactors, LabelledRollout, label_factors
 
 
-class LabelsRollouts(AsksExpert):
-    """Turns a rollout's labels, the expert's answers and demonstrations into one imitation term."""
+class LabelsRollouts(ReadsRemarks):
+    """Turns a rollout's labels, words, the expert's answers and demonstrations into one imitation term."""
 
     closed_form_imitation: bool = True
     """Whether the imitation loss of plain Gaussian and categorical policies has its gradient from
@@ -52,6 +52,7 @@ class LabelsRollouts(AsksExpert):
         self._check_labels()
         if alpha == 1.0:
             return None  # labels that came by themselves are counted; nobody is asked for more
+        self._read_remarks()
         if self.expert is not None and self._queries_left() > 0:
             if self.imitation == "kl":
                 distribution, asked = self._ask(self._expert_distribution) or (None, None)
@@ -190,6 +191,7 @@ class LabelsRollouts(AsksExpert):
             return
         buffer, rows = self.rollout_buffer, self.rollout_buffer.row_indices()
         rows = rows[buffer.take_rows(buffer.label_kinds, rows) != NO_LABEL]
+        rows = rows[buffer.take_rows(buffer.label_weights, rows) >= 0]  # what was blamed is left for now, not for good
         if len(rows):
             self._memory.add(
                 ShownRows(

@@ -10,6 +10,8 @@ import numpy as np
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.vec_env import VecEnv
 
+from nlf_sb3.action_names import ActionNames
+from nlf_sb3.algorithms.auxiliary import AuxiliaryLoss
 from nlf_sb3.algorithms.injection_weights import MAX_IMPORTANCE_WEIGHT, WEIGHT_KINDS, ExpertWeights, expert_weights
 from nlf_sb3.demonstrations import Demonstrations
 from nlf_sb3.errors import FeedbackError
@@ -18,6 +20,7 @@ from nlf_sb3.plain_state import from_plain, to_plain
 from nlf_sb3.schedules import AlphaSchedule, as_schedule, own_copy, schedule_from_state, schedule_to_state
 from nlf_sb3.teachers.any_expert import as_expert
 from nlf_sb3.teachers.experts import Expert
+from nlf_sb3.text.corrections import Interpreter
 from nlf_sb3.weights import ImitationWeights
 from nlf_sb3.whole_numbers import check_whole_number
 
@@ -65,6 +68,8 @@ class FeedbackSettings(OnPolicyAlgorithm):
         expert: Any = None,
         imitation: Literal["nll", "kl"] = "nll",
         imitation_weights: Sequence[ImitationWeights] = (),
+        interpreter: Interpreter | None = None,
+        auxiliary_losses: Sequence[AuxiliaryLoss] = (),
         demonstrations: Demonstrations | None = None,
         injection: Literal["bounded", "plain", "separate"] = "bounded",
         injection_coef: float = 1.0,
@@ -84,6 +89,8 @@ class FeedbackSettings(OnPolicyAlgorithm):
         self.expert: Expert | None = expert
         self.imitation = imitation
         self.imitation_weights = copy.deepcopy(imitation_weights)
+        self.interpreter = interpreter
+        self.auxiliary_losses = auxiliary_losses
         self.demonstrations = demonstrations
         self.injection = injection
         self.injection_coef = injection_coef
@@ -125,11 +132,10 @@ class FeedbackSettings(OnPolicyAlgorithm):
             if getattr(self, name) not in choices:
                 raise ValueError(f"{name}: got {getattr(self, name)!r}, expected one of {', '.join(map(repr, choices))}.")
         as_schedule(self.alpha)
-        if not isinstance(self.imitation_weights, Sequence) or not all(map(callable, self.imitation_weights)):
-            raise ValueError(
-                f"imitation_weights: got {self.imitation_weights!r}, expected a list of rules such as "
-                "[nlf_sb3.weights.TrustGate()]: functions from a LabelledRollout to factors."
-            )
+        _check_functions("imitation_weights", self.imitation_weights, "nlf_sb3.weights.TrustGate()")
+        _check_functions("auxiliary_losses", self.auxiliary_losses, "nlf_sb3.text.TextPrediction()")
+        if self.interpreter is not None:
+            _check_interpreter(self.interpreter, self.action_space)
         check_whole_number("label_memory", self.label_memory, 0)
         if self.label_memory and self.imitation == "kl":
             raise ValueError(
@@ -159,13 +165,15 @@ class FeedbackSettings(OnPolicyAlgorithm):
         return expert_weights(self.injection_weights, self.injection_max_weight, is_bounded=self.injection == "bounded")
 
     def _excluded_save_params(self) -> list[str]:
-        own = ["alpha", "imitation_weights", "expert", "demonstrations", *_SAVED, *_PROGRESS]
+        own = ["alpha", "imitation_weights", "expert", "interpreter", "auxiliary_losses", "demonstrations"]
+        own += [*_SAVED, *_PROGRESS]
         own += ["_episode_returns", "_before_imitation", "_memory"]
         return [*super()._excluded_save_params(), *own]
 
     def save(self, path: Any, exclude: Any = None, include: Any = None) -> None:
         """
-        As in SB3. Experts, demonstrations and environments stay out; the file also loads in SB3's own class.
+        As in SB3. Experts, interpreters, auxiliary losses, demonstrations and environments stay out; the file also loads in
+        SB3's own class.
 
         :param path: As in SB3
         :param exclude: As in SB3
@@ -185,7 +193,8 @@ class FeedbackSettings(OnPolicyAlgorithm):
     @classmethod
     def load(cls: type[SelfFeedbackSettings], path: Any, env: Any = None, *args: Any, **kwargs: Any) -> SelfFeedbackSettings:
         """
-        As in SB3; models that SB3 saved load too. Pass ``expert=`` and ``demonstrations=`` anew.
+        As in SB3; models that SB3 saved load too. Pass ``expert=``, ``interpreter=``, ``auxiliary_losses=`` and
+        ``demonstrations=`` anew.
 
         :param path: As in SB3
         :param env: As in SB3
@@ -205,6 +214,23 @@ class FeedbackSettings(OnPolicyAlgorithm):
         model.alpha, model.imitation_weights = own_copy(model.alpha), copy.deepcopy(model.imitation_weights)
         model._check_settings()
         return model
+
+
+def _check_functions(name: str, given: Any, example: str) -> None:
+    if not isinstance(given, Sequence) or not all(map(callable, given)):
+        raise ValueError(f"{name}: got {given!r}, expected a list such as [{example}].")
+
+
+def _check_interpreter(interpreter: Any, space: Any) -> None:
+    if not hasattr(interpreter, "interpret") or not isinstance(getattr(interpreter, "names", None), ActionNames):
+        raise ValueError(
+            f"interpreter: got {interpreter!r}, expected one of nlf_sb3.text, such as RuleInterpreter(env.action_space)."
+        )
+    if interpreter.names.space != space:
+        raise ValueError(
+            f"interpreter: it reads remarks about actions of {interpreter.names.space}, and the environment's are of {space}. "
+            "Make it with the environment's own action_space."
+        )
 
 
 def _has_no_distribution(expert: Expert) -> bool:

@@ -31,8 +31,8 @@ class TRPO(FeedbackAlgorithm, sb3_contrib.TRPO):
     the joint objective's. The trust region holds on the states of all these rows. The critic is trained on the agent's
     rows alone. N and M are counted after ``sub_sampling_factor``.
 
-    ``imitation="kl"``, ``injection="separate"``, ``injection_vf_coef`` and ``log_gradients`` have no meaning here and are
-    refused.
+    ``imitation="kl"``, ``injection="separate"``, ``injection_vf_coef``, ``log_gradients`` and ``auxiliary_losses`` have no
+    meaning here and are refused.
     """
 
     def _check_settings(self) -> None:
@@ -42,6 +42,7 @@ class TRPO(FeedbackAlgorithm, sb3_contrib.TRPO):
             "injection": self.injection == "separate",
             "injection_vf_coef": self.injection_vf_coef != 0.0,
             "log_gradients": self.log_gradients,
+            "auxiliary_losses": len(self.auxiliary_losses) > 0,
         }
         for name in (name for name, is_refused in refused.items() if is_refused):
             raise ValueError(

@@ -53,6 +53,8 @@ class EpisodeBuffer(FeedbackBufferMixin, _RowsWithoutValues):
             self.executed[self.pos :] = False
             self.expert_log_probs[self.pos :] = np.nan
             self.values[self.pos :] = self.log_probs[self.pos :] = 0.0
+            if self.remarks is not None:
+                self.remarks[self.pos :] = None
             self.segments = []
             self.last_batch = self.left_out = None
         self._first_rows = self._starts.copy()

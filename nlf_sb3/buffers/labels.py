@@ -28,6 +28,8 @@ class FeedbackBufferMixin(ExecutedActionsMixin):
     """``[n_steps, n_envs]``."""
     raw_observations: Any
     """Observations before VecNormalize, ``[n_steps, n_envs, *obs_shape]`` or a dict of such; None if not kept."""
+    remarks: np.ndarray | None
+    """Records that hold words, ``[n_steps, n_envs]`` objects; something false where nothing was said. None if it never was."""
     segments: list[tuple[ExpertSegment, list[np.ndarray]]]
     """Injected episodes of this rollout, each with the shared prefix's actions as the policy proposed them."""
 
@@ -38,6 +40,7 @@ class FeedbackBufferMixin(ExecutedActionsMixin):
         self.label_actions = np.zeros((*shape, *(self.action_space.shape or ())), dtype=self.action_space.dtype)
         self.label_weights = np.zeros(shape, dtype=np.float32)
         self.raw_observations = None
+        self.remarks = None
         self.segments = []
 
     def keep_episode_actions(self) -> None:
@@ -74,6 +77,20 @@ class FeedbackBufferMixin(ExecutedActionsMixin):
         self.label_actions[row, env] = action
         self.label_weights[row, env] = feedback.weight
         return True
+
+    def add_remark(self, env: int, feedback: Feedback) -> None:
+        """
+        Keep what was said about a row.
+
+        :param env: Index of the environment
+        :param feedback: The record
+        """
+        row = self.pos - feedback.steps_ago
+        if row < self.first_row(env):
+            return
+        if self.remarks is None:
+            self.remarks = np.full((self.buffer_size, self.n_envs), None, dtype=object)
+        self.remarks[row, env] = feedback
 
     def add_segment(self, env: int, segment: ExpertSegment, as_executed: Callable[[np.ndarray], np.ndarray]) -> bool:
         """

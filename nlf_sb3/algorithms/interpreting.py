@@ -1,0 +1,65 @@
+"""Have a rollout's words read, and make labels of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from nlf_sb3.algorithms.asking import AsksExpert
+from nlf_sb3.buffers.labels import MODE, NO_LABEL
+from nlf_sb3.masks import allowed_rows
+from nlf_sb3.text.corrections import Corrections, Remarks, correction_targets
+
+
+class ReadsRemarks(AsksExpert):
+    """Labels rows that somebody spoke of and nobody acted in, by ``interpreter``."""
+
+    def _read_remarks(self) -> None:
+        """Read the rollout's words; rows that have an expert's action too teach the interpreter, if it can learn."""
+        buffer, interpreter = self.rollout_buffer, self.interpreter
+        if interpreter is None or buffer.remarks is None:
+            return
+        rows = buffer.row_indices()
+        rows = rows[buffer.take_rows(buffer.remarks, rows).astype(bool)]
+        is_labelled = buffer.take_rows(buffer.label_kinds, rows) != NO_LABEL
+        if is_labelled.any() and hasattr(interpreter, "observe"):
+            both = rows[is_labelled]
+            interpreter.observe(self._remarks(both), buffer.take_rows(buffer.label_actions, both))
+        rows = rows[~is_labelled]
+        if not len(rows):
+            return
+        remarks = self._remarks(rows)
+        corrections = interpreter.interpret(remarks)
+        targets = correction_targets(interpreter.names, remarks.actions, corrections)
+        weights = targets.weights
+        masks = self._rollout_masks(rows)
+        if masks is not None:  # words may ask for what the environment forbids
+            weights = np.where(allowed_rows(targets.actions, masks, self.action_space), weights, 0.0)
+        self._record_reading(remarks, corrections, weights)
+        rows, kept = rows[weights != 0], weights != 0
+        steps, envs = rows % buffer.buffer_size, rows // buffer.buffer_size
+        buffer.label_actions[steps, envs] = targets.actions[kept]
+        buffer.label_kinds[steps, envs] = MODE
+        buffer.label_weights[steps, envs] = weights[kept]
+
+    def _remarks(self, rows: np.ndarray) -> Remarks:
+        """What was said about these rows."""
+        buffer = self.rollout_buffer
+        records: list[Any] = buffer.take_rows(buffer.remarks, rows).tolist()
+        return Remarks(
+            [record.text for record in records],
+            [record.text_kind for record in records],
+            self._prefix_as_executed(buffer.take_rows(buffer.actions, rows)),
+            buffer.take_rows(buffer.observations, rows),
+        )
+
+    def _record_reading(self, remarks: Remarks, corrections: Corrections, weights: np.ndarray) -> None:
+        """Log how much was understood, and one remark with what was made of it."""
+        self.logger.record("feedback/text_confidence_mean", float(corrections.confidences.mean()))
+        self.logger.record("feedback/text_used", float(np.mean(weights != 0)))
+        row = int(self._feedback_rng.integers(len(remarks)))
+        reading = f"directions {corrections.directions[row].astype(int).tolist()}, size {corrections.sizes[row]:.2f}, "
+        reading += f"valence {corrections.valences[row]:+.0f}, confidence {corrections.confidences[row]:.2f}"
+        sample = f"> {remarks.texts[row][:300]}\n\naction {remarks.actions[row].tolist()}; read as {reading}"
+        self.logger.record("feedback/text_sample", sample, exclude=("stdout", "log", "json", "csv"))

@@ -1,0 +1,84 @@
+"""Predict what will be said: an auxiliary loss on the policy's features."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch as th
+from stable_baselines3.common.utils import obs_as_tensor
+
+from nlf_sb3.buffers.minibatches import Minibatch
+from nlf_sb3.text.encoders import CachedEncoder, HashedNgrams, TextEncoder, check_encoded
+
+
+class TextPrediction:
+    """
+    Feedback modelling (RLTF, 2026, https://arxiv.org/abs/2602.02482): a linear head on the actor's features predicts the
+    embedding of what is said about the step, from the state and the action taken.
+
+    The loss is ``coef`` times the mean of 1 - cosine over the minibatch's rows with words. The head has an optimiser of its
+    own, so that the policy's stays what Stable-Baselines3 saves; it is not saved with the model.
+
+    :param encoder: Encodes texts; None for :class:`~nlf_sb3.text.HashedNgrams`
+    :param coef: Coefficient in the policy's loss; 0.1 is RLTF's
+    :param learning_rate: The head's
+    """
+
+    name = "text_prediction"
+
+    def __init__(self, encoder: TextEncoder | None = None, coef: float = 0.1, learning_rate: float = 1e-3) -> None:
+        if not coef >= 0.0:
+            raise ValueError(f"coef: got {coef}, expected a number of at least 0.")
+        self.encoder = CachedEncoder(encoder or HashedNgrams())
+        self.coef = coef
+        self.learning_rate = learning_rate
+        self._head: th.nn.Module | None = None
+        self._optimizer: Any = None
+
+    def __call__(self, model: Any, batch: Minibatch) -> th.Tensor | None:
+        """
+        :param model: The model in training
+        :param batch: Its minibatch
+        :return: The loss, a scalar; None where nothing was said
+        """
+        buffer = model.rollout_buffer
+        if buffer.remarks is None:
+            return None
+        said = buffer.take_rows(buffer.remarks, batch.rows)
+        chosen = np.flatnonzero(said.astype(bool))
+        if not len(chosen):
+            return None
+        rows = batch.rows[chosen]
+        texts = [record.text for record in said[chosen]]
+        wanted = th.as_tensor(check_encoded(self.encoder.encode(texts), len(texts), self.encoder.size), device=model.device)
+        features = self._features(model, rows)
+        head = self._head_for(features, model)
+        # The head learns by itself; the policy's loss goes through it and leaves it alone.
+        own_loss = _distance(head(features.detach()), wanted)
+        self._optimizer.zero_grad()
+        own_loss.backward()  # type: ignore[no-untyped-call]
+        self._optimizer.step()
+        weight, bias = (parameter.detach() for parameter in head.parameters())
+        return self.coef * _distance(th.nn.functional.linear(features, weight, bias), wanted)
+
+    def _features(self, model: Any, rows: np.ndarray) -> th.Tensor:
+        """The actor's features and what was done, ``[n, latent_dim_pi + action_dim]``."""
+        buffer, policy = model.rollout_buffer, model.policy
+        observations: Any = obs_as_tensor(buffer.take_rows(buffer.observations, rows), model.device)
+        features = policy.extract_features(observations)
+        latent = policy.mlp_extractor.forward_actor(features[0] if isinstance(features, tuple) else features)
+        actions = th.as_tensor(buffer.take_rows(buffer.actions, rows), dtype=th.float32, device=model.device)
+        return th.cat([latent, actions.reshape(len(rows), -1)], dim=1)
+
+    def _head_for(self, features: th.Tensor, model: Any) -> th.nn.Module:
+        if self._head is None:
+            with th.random.fork_rng(devices=[]):
+                th.manual_seed(model.seed or 0)
+                self._head = th.nn.Linear(features.shape[1], self.encoder.size).to(model.device)
+            self._optimizer = th.optim.Adam(self._head.parameters(), lr=self.learning_rate)
+        return self._head
+
+
+def _distance(predicted: th.Tensor, wanted: th.Tensor) -> th.Tensor:
+    return 1.0 - th.nn.functional.cosine_similarity(predicted, wanted, dim=1).mean()

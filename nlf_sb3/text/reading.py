@@ -1,0 +1,329 @@
+"""Read one remark by rules: which way, more or less of the same, praise or blame, and how much of it was understood."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from nlf_sb3.action_names import ActionNames
+from nlf_sb3.text import lexicon as words
+
+_MAX_CHARACTERS = 600
+_DASHES = "\N{EN DASH}\N{EM DASH}"
+_TOKEN = re.compile(rf"[a-z][a-z'-]*|[0-9]+|[.,;:!?()\n{_DASHES}]|[^\s]")
+_STOPS = frozenset(".,;:!?()\n-" + _DASHES)
+_CONTRAST = frozenset(("but", "instead", "then", "because", "while", "whereas", "however"))
+Way = tuple[int, int]
+"""A dimension and a direction, -1 or 1."""
+
+
+class Reading(NamedTuple):
+    """
+    What one remark says, whatever was done.
+
+    :param ways: Which way to go, for each dimension spoken of: more than 0 for up, less for down
+    :param told: Directions that the remark says were taken, by dimension; 0 where it says none
+    :param dimension: The dimension named; None if none is
+    :param more: 1 if it asks for more of what was done, -1 for less, 0 for neither
+    :param turns: Whether it asks for the opposite of what was done
+    :param valence: Praise minus blame
+    :param size: -1 for a bit, 1 for a lot, 0 for neither
+    :param understood: The share of its words that are known
+    :param n_words: How many words it has
+    """
+
+    ways: dict[int, int]
+    told: dict[int, int]
+    dimension: int | None
+    more: int
+    turns: bool
+    valence: int
+    size: int
+    understood: float
+    n_words: int
+
+
+class Reader:
+    """
+    Reads remarks about actions of one space.
+
+    :param names: What people call its dimensions and directions
+    """
+
+    def __init__(self, names: ActionNames) -> None:
+        self._n_dimensions = names.n_dimensions
+        self._ways: dict[str, list[Way]] = {}
+        self._named: dict[str, int] = {}
+        self._phrases: dict[str, str] = dict(words.IDIOMS)
+        self._quantities: set[int] = set()
+        for index, dimension in enumerate(names.dimensions):
+            name = self._as_one_word(dimension.name)
+            for form in (name, name + "s", name + "ing"):
+                self._named.setdefault(form, index)
+            for direction, several in ((-1, dimension.low), (1, dimension.high)):
+                for word in several:
+                    self._add_forms(self._as_one_word(word), (index, direction))
+            for verbs, direction, known in ((words.RAISE, 1, words.UP_WORDS), (words.LOWER, -1, words.DOWN_WORDS)):
+                if known & set(dimension.high if direction > 0 else dimension.low):
+                    self._quantities.add(index)
+                    for word in (*verbs, "high" if direction > 0 else "low"):
+                        self._add(word, (index, direction))
+        self._idiom = re.compile(r"\b(" + "|".join(sorted(map(re.escape, self._phrases), key=len, reverse=True)) + r")\b")
+
+        self._known = _KNOWN | self._ways.keys() | self._named.keys()
+        self._own = sorted(word for word in {*self._ways, *self._named} if len(word) > 3)
+
+    def _as_one_word(self, name: str) -> str:
+        name = name.lower().strip()
+        joined = re.sub(r"[^a-z]+", "-", name).strip("-")
+        if joined != name:
+            self._phrases[name] = joined
+        return joined
+
+    def _add_forms(self, word: str, way: Way) -> None:
+        forms = [word, word + "ward", word + "wards", word + "most"]
+        if word.endswith("ward"):
+            forms.append(word + "s")
+            if word != "forward":
+                forms.append(word[:-4])
+        for form in forms:
+            self._add(form, way)
+
+    def _add(self, word: str, way: Way) -> None:
+        ways = self._ways.setdefault(word, [])
+        if way not in ways:
+            ways.append(way)
+
+    def read(self, text: str) -> Reading:
+        """
+        :param text: A remark
+        :return: What it says
+        """
+        cut = text[:_MAX_CHARACTERS].lower().replace("\N{RIGHT SINGLE QUOTATION MARK}", "'")
+        cut = self._idiom.sub(lambda found: self._phrases[found.group()], cut)
+        tokens = [token if token in self._known else self._spelt(token) for token in _TOKEN.findall(cut)]
+        tally = _Tally(self._n_dimensions)
+        clause: list[str] = []
+        for token in tokens:
+            if token in _STOPS or token in _BREAKS:
+                if clause:
+                    self._read_clause(clause, tally)
+                    clause = []
+            else:
+                clause.append(token)
+        if clause:
+            self._read_clause(clause, tally)
+        known = sum(token in self._known for token in tokens)
+        n_words = sum(token not in _STOPS for token in tokens)
+        understood = known / n_words if n_words else 0.0
+        if len(text) > _MAX_CHARACTERS:
+            understood *= _MAX_CHARACTERS / len(text)
+        return tally.as_reading(understood, n_words)
+
+    def _spelt(self, token: str) -> str:
+        """An unknown word as the name that it is a form or a slip of, if it is one."""
+        if len(token) < 4:
+            return token
+        if token.endswith("'s"):
+            token = token[:-2]
+        for word in self._own:
+            if token[0] == word[0] and _is_slip(token, word):
+                return word
+        return token
+
+    def _read_clause(self, clause: list[str], tally: _Tally) -> None:
+        state = _Clause(clause, tally)
+        has_plain_way = any(token in self._ways and token not in _COMPARATIVES for token in clause)
+        for index, token in enumerate(clause):
+            dimension = self._named.get(token)
+            if dimension is not None:
+                state.dimension = dimension
+                if tally.dimension is None or not (state.negated or state.instead):
+                    tally.dimension = dimension
+            ways = self._ways.get(token)
+            if ways is not None and has_plain_way and token in _COMPARATIVES:
+                ways = None
+            if ways is not None and token == "right" and _means_correct(clause, index):
+                state.judge(1)
+            elif ways is not None and not (token == "left" and index and clause[index - 1] in ("time", "nothing", "what's")):
+                state.mention(ways)
+            elif dimension is None and token in _ACTING:
+                state.take(token, index)
+        state.close(self._quantities)
+
+
+class _Tally:
+    """What the clauses of a remark add up to."""
+
+    def __init__(self, n_dimensions: int) -> None:
+        self.n_dimensions = n_dimensions
+        self.ways: dict[int, int] = {}
+        self.told: dict[int, int] = {}
+        self.dimension: int | None = None
+        self.more = 0
+        self.turns = False
+        self.valence = 0
+        self.size = 0
+        self.keeps = False
+        self.unnamed: list[tuple[list[Way], int, bool]] = []
+
+    def as_reading(self, understood: float, n_words: int) -> Reading:
+        for ways, polarity, is_told in self.unnamed:
+            self.place(ways, polarity, is_told, self.dimension)
+        valence = self.valence + (self.keeps and self.valence == 0)
+        return Reading(self.ways, self.told, self.dimension, self.more, self.turns, valence, self.size, understood, n_words)
+
+    def place(self, ways: list[Way], polarity: int, is_told: bool, dimension: int | None) -> None:
+        fitting = [way for way in ways if way[0] == dimension] or ways
+        kept = self.told if is_told else self.ways
+        for index, direction in fitting:
+            kept[index] = kept.get(index, 0) + polarity * direction
+
+
+class _Clause:
+    """One clause as it is read, word by word."""
+
+    def __init__(self, clause: list[str], tally: _Tally) -> None:
+        self._clause = clause
+        self._tally = tally
+        self.dimension: int | None = None
+        self.negated = False
+        self.excess = False
+        self.lacking = False
+        self.instead = False
+        self.weaker = False
+        self.stronger = False
+        self.judgement = 0
+        self._is_past = False
+        self._is_advice = False
+        self._mentions: list[tuple[list[Way], int]] = []
+        self._turned = False
+
+    def judge(self, value: int) -> None:
+        """Praise or blame, turned around by a negation before it, which is used up."""
+        self.judgement += -value if self.negated else value
+        self.negated = False
+
+    def mention(self, ways: list[Way]) -> None:
+        """A direction is spoken of."""
+        polarity = 1
+        if self.instead or self.negated or self.weaker or (self.excess and not self.lacking):
+            polarity = -1
+        if self.lacking:
+            polarity = 1
+        self._mentions.append((ways, polarity))
+        self.instead = False
+
+    def take(self, token: str, index: int) -> None:
+        """Any other word."""
+        clause = self._clause
+        following = clause[index + 1] if index + 1 < len(clause) else ""
+        if token in words.NEGATORS or (token in ("no", "nothing") and following and following not in ("that's", "you", "it")):
+            self._tally.keeps |= self.negated  # "don't stop"
+            self.negated = not self.negated
+        elif token in ("why", "why'd"):
+            self.judgement -= 1
+        elif token == "insteadof":
+            self.instead = True
+        elif token in words.EXCESS and (following or token != "too"):  # not "you too"
+            self.excess = True
+            self.lacking = token == "too" and following in words.LACKING
+            self.judgement -= 1
+        elif token == "enough" and self.negated:
+            self.lacking, self.negated = True, False
+        elif token in words.OPPOSITE and (following in words.WAYS or token in ("opposite", "reverse", "contrary")):
+            self._turned = not self.negated
+            self.judgement -= token == "wrong"
+        else:
+            self._take_plain(token, following)
+
+    def _take_plain(self, token: str, following: str) -> None:
+        if token in words.PRAISE and not (token in ("like", "liked", "better", "well") and following in _NOT_PRAISE):
+            self.judge(0 if self._is_advice and token in ("better", "best") else 1)
+        elif token in words.BLAME:
+            self.judge(-1)
+        if token in words.KEEP:
+            self._tally.keeps |= not self.negated
+        if token in words.LACKING and self.negated and token not in ("little", "short", "late"):
+            self.lacking, self.negated = True, False
+        self.weaker |= token in words.WEAKER
+        self.stronger |= token in words.STRONGER or (token in words.STRONG and self.negated)
+        self._is_past |= token in words.PAST
+        self._is_advice |= token in words.ADVICE
+        if token in words.SIZE_SMALL and not self.excess:
+            self._tally.size = -1
+        elif token in words.SIZE_LARGE and not (self.excess or self.negated or self._tally.size):
+            self._tally.size = 1
+
+    def close(self, quantities: set[int]) -> None:
+        """
+        Add the clause to what the remark says.
+
+        :param quantities: Dimensions of which there can be more and less, whatever was done
+        """
+        tally = self._tally
+        tally.valence += (self.judgement > 0) - (self.judgement < 0)
+        if not self._mentions:
+            self._close_without_mention(quantities)
+            return
+        # "Going left was wrong" turns its mention around; "too far left" has done so already.
+        turned = -1 if self.judgement < 0 and not self.excess else 1
+        is_told = self._is_past and not self._is_advice and self.judgement == 0 and not tally.keeps
+        for ways, polarity in self._mentions:
+            told = is_told and polarity > 0
+            if self.dimension is None and len({dimension for dimension, _ in ways}) > 1:
+                tally.unnamed.append((ways, polarity * turned, told))
+            else:
+                tally.place(ways, polarity * turned, told, self.dimension)
+
+    def _close_without_mention(self, quantities: set[int]) -> None:
+        tally = self._tally
+        tally.turns |= self._turned
+        more = 0
+        if self.lacking:
+            more = 1
+        elif self.excess:
+            more = -1
+        elif self.weaker or self.stronger:
+            asked = -1 if self.weaker else 1
+            more = -asked if self.negated or (self.judgement < 0) else asked
+        elif not self._turned and (self.judgement > 0 or tally.keeps) and not words.WAYS.isdisjoint(self._clause):
+            more = 1  # "the correct side", "same direction again"
+        if more and self.dimension in quantities:
+            tally.place([(self.dimension, 1)], more, False, self.dimension)
+        else:
+            tally.more = more or tally.more
+
+
+def _is_slip(token: str, word: str) -> bool:
+    """Whether letters of a word changed places, or one is missing or too many."""
+    if abs(len(token) - len(word)) > 1:
+        return False
+    if len(token) == len(word):
+        return sorted(token) == sorted(word)
+    short, long = sorted((token, word), key=len)
+    letters = iter(long)
+    return all(letter in letters for letter in short)
+
+
+def _means_correct(clause: list[str], index: int) -> bool:
+    """Whether "right" is praise here, and no side."""
+    before = clause[index - 1] if index else ""
+    following = clause[index + 1] if index + 1 < len(clause) else ""
+    if following in words.AFTER_CORRECT and before != "to":
+        return True
+    if before == "not":
+        return index > 1 and clause[index - 2] in words.BEFORE_CORRECT
+    return before in words.BEFORE_CORRECT and not following.startswith("of")
+
+
+_COMPARATIVES = words.STRONGER | words.WEAKER
+_ACTING = frozenset().union(
+    words.NEGATORS, words.PRAISE, words.BLAME, words.STRONGER, words.WEAKER, words.EXCESS, words.LACKING, words.STRONG,
+    words.SIZE_SMALL, words.SIZE_LARGE, words.KEEP, words.OPPOSITE, words.PAST, words.ADVICE,
+    ("no", "nothing", "insteadof", "enough", "why", "why'd"),
+)  # fmt: skip
+_NARRATIVE = frozenset(("when", "where", "though", "yet", "if", "and"))
+_BREAKS = _CONTRAST | _NARRATIVE
+_NOT_PRAISE = frozenset(("that", "this", "so", "a", "the", "to", "go", "of", "an", "it"))
+_KNOWN = _ACTING | words.WAYS | words.COMMON | _CONTRAST | _NARRATIVE | {"supposed"}
