@@ -29,12 +29,14 @@ STATE_KEY = "nlf_sb3"
 _CHOICES = {
     "imitation": ("nll", "kl"),
     "injection": ("bounded", "plain", "separate"),
+    "expert_segments": ("inject", "imitate"),
     "injection_weights": WEIGHT_KINDS,
     "injection_prefix": ("twice", "once"),
     "on_error": ("raise", "skip"),
 }
 _SAVED = (
     "imitation",
+    "expert_segments",
     "injection",
     "injection_coef",
     "injection_vf_coef",
@@ -66,6 +68,7 @@ class FeedbackSettings(OnPolicyAlgorithm):
         imitation: Literal["nll", "kl"] = "nll",
         imitation_weights: Sequence[ImitationWeights] = (),
         demonstrations: Demonstrations | None = None,
+        expert_segments: Literal["inject", "imitate"] = "inject",
         injection: Literal["bounded", "plain", "separate"] = "bounded",
         injection_coef: float = 1.0,
         injection_vf_coef: float = 0.0,
@@ -85,6 +88,7 @@ class FeedbackSettings(OnPolicyAlgorithm):
         self.imitation = imitation
         self.imitation_weights = copy.deepcopy(imitation_weights)
         self.demonstrations = demonstrations
+        self.expert_segments = expert_segments
         self.injection = injection
         self.injection_coef = injection_coef
         self.injection_vf_coef = injection_vf_coef

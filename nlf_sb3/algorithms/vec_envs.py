@@ -45,7 +45,7 @@ def to_policy_observations(env: VecEnv, observations: Observations) -> Observati
     return episode_to_policy_observations(env, observations)
 
 
-def episode_to_policy_observations(env: VecEnv, observations: Observations) -> Observations:
+def episode_to_policy_observations(env: VecEnv, observations: Any) -> Any:
     """
     Take an episode's observations through the wrappers of a vectorised environment, statistics frozen.
 
