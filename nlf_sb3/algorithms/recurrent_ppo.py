@@ -46,8 +46,8 @@ class RecurrentPPO(JoinsSingleRow, sb3_contrib.RecurrentPPO):
             )
         if self.expert_segments == "imitate":
             raise ValueError(
-                "expert_segments: got 'imitate'; the steps that would be imitated have no past, and RecurrentPPO's policy acts "
-                "on what it remembers. Use expert_segments='inject'."
+                "expert_segments: got 'imitate'; the steps that would be imitated have no past, and RecurrentPPO's policy "
+                "acts on what it remembers. Use expert_segments='inject'."
             )
         if self.demonstrations is not None:
             raise FeedbackError(

@@ -103,15 +103,33 @@ class TokenLevel(gym.Wrapper):
         info = {**info, RESPONSE_KEY: response, RESPONSE_TRUNCATED_KEY: not is_over}
         if info.get(EXPECTED_RESPONSE_KEY) is not None:
             try:
-                info[EXPERT_SEGMENT_KEY] = self._segment_of(info[EXPECTED_RESPONSE_KEY])
+                info[EXPERT_SEGMENT_KEY] = self._segment_of(
+                    self._tokens[: self._n_prompt].tolist(), info[EXPECTED_RESPONSE_KEY]
+                )
             except FeedbackError as error:
                 add_error(info, str(error))
         if not (terminated or truncated):
             self._begin_turn(observation)
         return self._observe(), reward, terminated, truncated, info
 
+    def segment_of(self, prompt: Prompt, response: str) -> ExpertSegment:
+        """
+        What an expert answers, as its episode here: for :meth:`nlf_sb3.Demonstrations.from_segments`.
+
+        :param prompt: A text or a conversation
+        :param response: Its answer
+        :return: The episode
+        :raises FeedbackError: If the response is too long, or holds a forbidden token
+        """
+        return self._segment_of(self._prompt_tokens(prompt), response)
+
     def _begin_turn(self, observation: Any) -> None:
-        prompt = observation if self._prompt is None else self._prompt(observation)
+        tokens = self._prompt_tokens(observation if self._prompt is None else self._prompt(observation))
+        self._tokens = np.full(self.context_length, EMPTY, dtype=np.int64)
+        self._tokens[: len(tokens)] = tokens
+        self._n_prompt = self._length = len(tokens)
+
+    def _prompt_tokens(self, prompt: Any) -> list[int]:
         if not isinstance(prompt, (str, list)):
             raise TypeError(
                 f"prompt: got {type(prompt).__name__}, expected a str or a list of messages. Pass prompt=, a function that "
@@ -128,17 +146,13 @@ class TokenLevel(gym.Wrapper):
                 f"prompt: got {len(tokens)} tokens, expected at most {room} (context_length={self.context_length} less "
                 f"max_new_tokens={self.max_new_tokens}). Raise context_length, or pass cut_prompt=True to lose its beginning."
             )
-        tokens = tokens[-room:]
-        self._tokens = np.full(self.context_length, EMPTY, dtype=np.int64)
-        self._tokens[: len(tokens)] = tokens
-        self._n_prompt = self._length = len(tokens)
+        return tokens[-room:]
 
     def _observe(self) -> np.ndarray:
         tokens: np.ndarray = self._tokens.copy()
         return tokens
 
-    def _segment_of(self, response: Any) -> ExpertSegment:
-        """An expected response as the expert's episode from this turn's prompt."""
+    def _segment_of(self, prompt: list[int], response: Any) -> ExpertSegment:
         if not isinstance(response, str):
             raise FeedbackError(f"{EXPECTED_RESPONSE_KEY}: got {type(response).__name__}, expected a str.")
         actions = np.array([*self.tokenizer.encode(response), self.tokenizer.eos], dtype=np.int64)
@@ -153,11 +167,11 @@ class TokenLevel(gym.Wrapper):
             raise FeedbackError(f"{EXPECTED_RESPONSE_KEY}: {response[:80]!r} holds forbidden_tokens {forbidden}.")
         rewards = np.zeros(n_steps)
         rewards[-1] = self.expected_reward
-        whole = np.concatenate([self._tokens[: self._n_prompt], actions])
+        whole = np.array([*prompt, *actions], dtype=np.int64)
         last = np.full(self.context_length, EMPTY, dtype=np.int64)
         last[: len(whole)] = whole
         return ExpertSegment(
-            observations=TokenContexts.of_sequence(whole, self._n_prompt + np.arange(n_steps)),
+            observations=TokenContexts.of_sequence(whole, len(prompt) + np.arange(n_steps)),
             actions=actions,
             rewards=rewards,
             terminated=True,
