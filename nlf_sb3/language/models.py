@@ -29,7 +29,9 @@ def load_causal_lm(name: str, *, n_tokens: int, context_length: int, gguf_file: 
     if name == TINY:
         return _tiny(transformers, n_tokens, context_length, seed)
     options = {} if gguf_file is None else {"gguf_file": gguf_file}
-    model = transformers.AutoModelForCausalLM.from_pretrained(name, **options).float()
+    model = transformers.AutoModelForCausalLM.from_pretrained(name, **options)
+    if model.dtype != th.float32:  # what came from a GGUF file is, and refuses to be cast
+        model = model.float()
     if model.config.vocab_size < n_tokens:
         raise ValueError(
             f"model: {name!r} has {model.config.vocab_size} tokens, and the environment's tokenizer {n_tokens}. Use its own."
