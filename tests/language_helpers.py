@@ -19,15 +19,16 @@ class ScriptedEnv(gym.Env):
     """
     Asks the prompts of a conversation one after another, and another conversation at each reset.
 
-    A turn's reward is the length of the response; what else its info holds is given.
+    A turn's reward is the length of the response, or 1 for the only right one; what else its info holds is given.
     """
 
     observation_space = spaces.Text(100)
     action_space = spaces.Text(100)
 
-    def __init__(self, *conversations: tuple[str, ...], info: dict[str, Any] | None = None) -> None:
+    def __init__(self, *conversations: tuple[str, ...], info: dict[str, Any] | None = None, right: str | None = None) -> None:
         self._conversations = conversations or (("hi",), ("hello there",))
         self._info = info or {}
+        self._right = right
         self._n_resets = 0
         self.heard: list[str] = []
 
@@ -42,17 +43,20 @@ class ScriptedEnv(gym.Env):
         self.heard.append(action)
         self._turn += 1
         is_last = self._turn == len(self._prompts)
-        return self._prompts[self._turn % len(self._prompts)], float(len(action)), is_last, False, dict(self._info)
+        reward = float(len(action) if self._right is None else action == self._right)
+        return self._prompts[self._turn % len(self._prompts)], reward, is_last, False, dict(self._info)
 
 
-def token_env(*conversations: tuple[str, ...], info: dict[str, Any] | None = None, **settings: Any) -> TokenLevel:
+def token_env(
+    *conversations: tuple[str, ...], info: dict[str, Any] | None = None, right: str | None = None, **settings: Any
+) -> TokenLevel:
     """A scripted environment of responses of at most 6 tokens."""
     settings = {"max_new_tokens": 6, "context_length": 24, **settings}
-    return TokenLevel(ScriptedEnv(*conversations, info=info), BYTES, **settings)
+    return TokenLevel(ScriptedEnv(*conversations, info=info, right=right), BYTES, **settings)
 
 
-def vec_env(n_envs: int = 2, *conversations: tuple[str, ...], info: dict[str, Any] | None = None) -> DummyVecEnv:
-    return DummyVecEnv([lambda: token_env(*conversations, info=info)] * n_envs)
+def vec_env(n_envs: int = 2, **settings: Any) -> DummyVecEnv:
+    return DummyVecEnv([lambda: token_env(**settings)] * n_envs)
 
 
 def reinforce(env: Any, policy_kwargs: dict[str, Any] | None = None, **settings: Any) -> REINFORCE:
