@@ -130,6 +130,19 @@ def as_arrays(observations: Any) -> Any:
     return observations.cpu().numpy() if isinstance(observations, th.Tensor) else observations
 
 
+def draw_rows(observations: Any, n_available: int, n_rows: int, rng: np.random.Generator) -> np.ndarray:
+    """
+    :param observations: ``[K, *obs_shape]`` or a dict of such
+    :param n_available: How many of the first of them may be drawn
+    :param n_rows: How many to draw, none twice
+    :param rng: Draws
+    :return: Rows, of such as cost least together where there are any, ``[n_rows]``
+    """
+    if isinstance(observations, ObservationRows):
+        return observations[:n_available].order(rng)[:n_rows]  # type: ignore[no-any-return]
+    return rng.choice(n_available, n_rows, replace=False)
+
+
 def dealing_order(observations: Any, n_rows: int, rng: np.random.Generator) -> np.ndarray:
     """
     :param observations: ``[K, *obs_shape]`` or a dict of such

@@ -107,9 +107,7 @@ def test_a_recurrent_policy_refuses_steps_without_a_past():
 
 def test_trpo_has_them_in_its_batch():
     pytest.importorskip("sb3_contrib")
-    model = nlf_sb3.TRPO(
-        "MlpPolicy", forked("box"), n_steps=32, alpha=0.3, expert_segments="imitate", seed=2, device="cpu"
-    )
+    model = nlf_sb3.TRPO("MlpPolicy", forked("box"), n_steps=32, alpha=0.3, expert_segments="imitate", seed=2, device="cpu")
     before = one_rollout(model)
     observations, actions = experts_steps(before)
 

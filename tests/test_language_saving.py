@@ -58,7 +58,9 @@ def test_the_policy_alone_is_saved_and_loaded(tmp_path):
     policy = reinforce(vec_env(), {"lora": {"r": 2}, "temperature": 0.5}).learn(20).policy
     policy.save(tmp_path / "policy")
     loaded = CausalLMPolicy.load(tmp_path / "policy")
-    assert th.equal(loaded.get_distribution(CONTEXTS).distribution.logits, policy.get_distribution(CONTEXTS).distribution.logits)
+    assert th.equal(
+        loaded.get_distribution(CONTEXTS).distribution.logits, policy.get_distribution(CONTEXTS).distribution.logits
+    )
 
 
 def test_weights_of_another_kind_are_refused():

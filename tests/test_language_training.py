@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch as th
@@ -11,6 +13,7 @@ pytest.importorskip("transformers")
 from helpers import parameters_of, twin_of
 from language_helpers import ppo, reinforce, token_env, vec_env
 from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.vec_env import SubprocVecEnv, VecNormalize
 
 from nlf_sb3 import Demonstrations
 from nlf_sb3.language import TokenContexts
@@ -207,3 +210,60 @@ def test_a_tiny_model_learns_what_is_expected(make, expert_segments):
         env = token_env((prompt,))
         observation, _ = env.reset()
         assert respond(model, env, observation) == "ok", prompt
+
+
+class Passes(BaseCallback):
+    """How many sequences each pass of the language model over several of them has seen."""
+
+    def _on_training_start(self) -> None:
+        self.sequences: list[int] = []
+        self.model.policy.language_model.model.register_forward_pre_hook(self._note, with_kwargs=True)
+
+    def _note(self, module, args, kwargs):
+        if not kwargs["use_cache"]:
+            self.sequences.append(len(kwargs["input_ids"]))
+
+    def _on_step(self) -> bool:
+        return True
+
+
+def test_demonstrations_are_drawn_in_whole_sequences():
+    env = token_env()
+    segments = [env.segment_of(f"{number}", "abcde") for number in range(100)]
+    model = reinforce(vec_env(), demonstrations=Demonstrations.from_segments(segments), n_episodes=2)
+    passes, before = Passes(), Before()
+    model.learn(1, callback=[passes, before])
+    agents, demonstrated = passes.sequences
+    assert agents == 2
+    assert demonstrated == -(-len(before.actions) // 6)
+
+
+@pytest.mark.parametrize("algorithm", ["A2C", "PPO"])
+def test_rules_logs_and_workers_work_on_language(algorithm):
+    import nlf_sb3
+    from nlf_sb3.language import CausalLMPolicy, TokenRolloutBuffer
+    from nlf_sb3.weights import TrustGate
+
+    env = SubprocVecEnv([partial(token_env, info=EXPECTED)] * 2, start_method="fork")
+    own = {"batch_size": 2, "n_epochs": 2} if algorithm == "PPO" else {}
+    model = getattr(nlf_sb3, algorithm)(
+        CausalLMPolicy,
+        env,
+        n_steps=12,
+        rollout_buffer_class=TokenRolloutBuffer,
+        expert_segments="imitate",
+        imitation_weights=[TrustGate()],
+        log_gradients=True,
+        seed=1,
+        **own,
+    )
+    model.learn(48)
+    env.close()
+    assert model.logger.name_to_value["train/imitation_gradient_norm"] > 0
+    assert np.isfinite(parameters_of(model.policy)).all()
+
+
+def test_normalised_observations_are_refused():
+    with pytest.raises(ValueError, match="expected tokens"):
+        reinforce(VecNormalize(vec_env())).learn(1)
+    reinforce(VecNormalize(vec_env(), norm_obs=False)).learn(1)

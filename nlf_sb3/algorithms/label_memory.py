@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from nlf_sb3.observations import blank_observations, index_observations
+from nlf_sb3.observations import blank_observations, draw_rows, index_observations
 
 
 class ShownRows(NamedTuple):
@@ -77,7 +77,7 @@ class LabelMemory:
         n_rows = min(n_rows, self._n_rows)
         if self._rows is None or not n_rows:
             return None
-        return self._rows.take(rng.choice(self._n_rows, n_rows, replace=False))
+        return self._rows.take(draw_rows(self._rows.observations, self._n_rows, n_rows, rng))
 
 
 def _each(function: Any, columns: ShownRows) -> Any:

@@ -18,7 +18,7 @@ from nlf_sb3.algorithms.vec_envs import to_policy_observations
 from nlf_sb3.buffers.labels import MODE, NO_LABEL
 from nlf_sb3.demonstrations import Demonstrations
 from nlf_sb3.errors import FeedbackError
-from nlf_sb3.observations import as_arrays, index_observations, join_observations, observations_on
+from nlf_sb3.observations import as_arrays, draw_rows, index_observations, join_observations, observations_on
 from nlf_sb3.validation import check_actions
 from nlf_sb3.weights import LabelFactors, LabelledRollout, label_factors
 
@@ -174,7 +174,7 @@ class LabelsRollouts(AsksExpert):
         assert self.env is not None
         demonstrations = self.demonstrations
         n_rows = min(len(demonstrations), len(self.rollout_buffer.row_indices()))
-        chosen = self._feedback_rng.choice(len(demonstrations), n_rows, replace=False)
+        chosen = draw_rows(demonstrations.observations, len(demonstrations), n_rows, self._feedback_rng)
         picked = index_observations(demonstrations.observations, chosen)
         masks = demonstrations.action_masks
         assert demonstrations.weights is not None

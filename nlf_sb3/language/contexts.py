@@ -216,4 +216,10 @@ def as_padded(observations: Any) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _on_cpu(observations: Any) -> np.ndarray:
-    return np.asarray(observations.cpu() if hasattr(observations, "cpu") else observations)
+    array = np.asarray(observations.cpu() if hasattr(observations, "cpu") else observations)
+    if array.dtype.kind in "iu":
+        return array
+    tokens = array.astype(np.int64)
+    if not np.array_equal(tokens, array):
+        raise ValueError("observations: got fractions, expected tokens. Use VecNormalize(norm_obs=False), or none.")
+    return tokens

@@ -19,7 +19,9 @@ class KeepsTrainedWeights(nn.Module):
 
     def _weights_version(self) -> int:
         """Changes whenever an optimiser, a load or anything else has written to weights."""
-        return sum(parameter._version for parameter in self._trained().values())
+        if not hasattr(self, "_watched"):
+            self._watched = list(self._trained().values())  # looking for them takes as long as a small model's token
+        return sum(parameter._version for parameter in self._watched)
 
     def state_dict(self, *args: Any, **kwargs: Any) -> Any:
         """
