@@ -73,7 +73,7 @@ def test_cached_generation_agrees_with_one_forward_pass_whatever_resets_when(kwa
     assert model._cached.n_decoded > 3 * model._cached.n_prefilled
 
 
-@pytest.mark.parametrize("architecture", ["gpt2", "qwen2"])
+@pytest.mark.parametrize("architecture", ["gpt2", "mistral"])
 def test_other_architectures_agree_too(architecture, tmp_path):
     import transformers
 
@@ -82,7 +82,10 @@ def test_other_architectures_agree_too(architecture, tmp_path):
         config = transformers.GPT2Config(n_embd=32, n_layer=2, n_head=2, n_positions=32, **sizes)
     else:
         layers = {"num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 1}
-        config = transformers.Qwen2Config(hidden_size=32, intermediate_size=32, max_position_embeddings=32, **layers, **sizes)
+        layers |= {"sliding_window": 4}
+        config = transformers.MistralConfig(
+            hidden_size=32, intermediate_size=32, max_position_embeddings=32, **layers, **sizes
+        )
     transformers.AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path)
     model, rows = enliven(policy(model=str(tmp_path))), Rows(3, seed=3)
     for _ in range(12):
@@ -278,6 +281,23 @@ def test_only_token_level_environments_and_positive_temperatures_fit():
         CausalLMPolicy(cart.observation_space, gym.spaces.Box(0, 1), lambda _: 0.1)
     with pytest.raises(ValueError, match="temperature: got 0"):
         policy(temperature=0)
+
+
+def test_models_that_cap_their_logits_are_refused(tmp_path):
+    import transformers
+
+    config = transformers.Gemma2Config(
+        vocab_size=258,
+        hidden_size=32,
+        intermediate_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        head_dim=16,
+    )
+    transformers.AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match="does more to its logits than its output layer"):
+        policy(model=str(tmp_path))
 
 
 def test_models_that_are_too_small_are_refused(tmp_path):

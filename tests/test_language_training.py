@@ -11,12 +11,12 @@ import torch as th
 pytest.importorskip("transformers")
 
 from helpers import parameters_of, twin_of
-from language_helpers import ppo, reinforce, token_env, vec_env
+from language_helpers import BYTES, ScriptedEnv, ppo, reinforce, token_env, vec_env
 from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.vec_env import SubprocVecEnv, VecNormalize
+from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecNormalize
 
-from nlf_sb3 import Demonstrations
-from nlf_sb3.language import TokenContexts
+from nlf_sb3 import Demonstrations, Feedback, FeedbackWrapper
+from nlf_sb3.language import TokenContexts, TokenLevel
 
 SGD = {"optimizer_class": th.optim.SGD}
 EXPECTED = {"expected_response": "ok"}
@@ -261,6 +261,19 @@ def test_rules_logs_and_workers_work_on_language(algorithm):
     env.close()
     assert model.logger.name_to_value["train/imitation_gradient_norm"] > 0
     assert np.isfinite(parameters_of(model.policy)).all()
+
+
+def test_teachers_of_texts_stand_inside():
+    def one():
+        texts = FeedbackWrapper(
+            ScriptedEnv(), lambda transition: Feedback(score=2.0, text="thank you"), score_as_reward="replace"
+        )
+        return TokenLevel(texts, BYTES, max_new_tokens=6, context_length=24)
+
+    model = reinforce(DummyVecEnv([one] * 2))
+    before = one_update(model)
+    assert before.returns.unique().tolist() == [2.0]
+    assert model._statistics.total_records == 4
 
 
 def test_normalised_observations_are_refused():

@@ -69,6 +69,9 @@ def with_lora(model: Any, config: dict[str, Any]) -> Any:
     return peft.get_peft_model(model, peft.LoraConfig(**{"task_type": "CAUSAL_LM", **copy.deepcopy(config)}))
 
 
+_SCALE_LOGITS = ("final_logit_softcapping", "logit_scale", "logits_scaling")
+
+
 class BodyAndHead:
     """
     A causal LM as what gives hidden states, and what makes logits of them.
@@ -112,13 +115,14 @@ class BodyAndHead:
         return self.body(input_ids=tokens, use_cache=True, **inputs).last_hidden_state  # type: ignore[no-any-return]
 
     def _check(self, model: Any, name: str) -> None:
+        scaled = [key for key in _SCALE_LOGITS if getattr(model.config, key, None) not in (None, 1.0)]
         tokens = th.zeros((1, 2), dtype=th.long, device=model.device)
         was_training = model.training
         model.eval()
         with th.no_grad():
             same = th.allclose(model(input_ids=tokens, use_cache=False).logits, self.head(self.hidden(tokens)), atol=1e-4)
         model.train(was_training)
-        if not same:
+        if scaled or not same:
             raise ValueError(
                 f"model: {name!r} does more to its logits than its output layer (as some models scale or cap them), which "
                 "CausalLMPolicy doesn't know. Use another model."
