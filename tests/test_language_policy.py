@@ -313,3 +313,19 @@ def test_models_that_are_too_small_are_refused(tmp_path):
         env = TokenLevel(env, tokenizer, max_new_tokens=2, context_length=spaces.get("context_length", 24))
         with pytest.raises(ValueError, match=message):
             CausalLMPolicy(env.observation_space, env.action_space, lambda _: 0.1, model=str(tmp_path))
+
+
+def test_the_distribution_is_the_models_own_at_a_temperature_without_what_is_forbidden():
+    model = enliven(policy(temperature=0.5, forbidden_tokens=[7, 9]))
+    logits = model.language_model(input_ids=th.tensor([[1, 2, 3]])).logits[0, -1] / 0.5
+    logits[[7, 9]] = -np.inf
+    probs = model.get_distribution(th.as_tensor(padded([1, 2, 3]))).distribution.probs[0]
+    assert th.allclose(probs, logits.softmax(dim=0), atol=1e-6)
+    assert (probs[[7, 9]] == 0).all()
+
+
+def test_the_cache_is_no_wider_than_the_longest_row():
+    model = policy()
+    for rows in ([[1] * 20, [2]], [[1] * 21, [2, 2]], [[5], [2, 2, 2]]):
+        model(th.as_tensor(padded(*rows)))
+        assert model._cached._cache.get_seq_length() == max(map(len, rows))
