@@ -281,6 +281,8 @@ def test_only_token_level_environments_and_positive_temperatures_fit():
         CausalLMPolicy(cart.observation_space, gym.spaces.Box(0, 1), lambda _: 0.1)
     with pytest.raises(ValueError, match="temperature: got 0"):
         policy(temperature=0)
+    with pytest.raises(ValueError, match=r"forbidden_tokens: got \(258,\), expected tokens from 0 to 257"):
+        policy(forbidden_tokens=[258])
 
 
 def test_models_that_cap_their_logits_are_refused(tmp_path):

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from nlf_sb3.language.buffers import TokenEpisodeBuffer, TokenRolloutBuffer
-from nlf_sb3.language.contexts import TokenContexts, TokenSequence
+from nlf_sb3.language.contexts import TokenContexts
+from nlf_sb3.language.sequences import TokenSequence
 from nlf_sb3.language.token_env import TokenLevel
 from nlf_sb3.language.tokenizers import ByteTokenizer, HuggingFaceTokenizer, Tokenizer, as_tokenizer
 

@@ -10,7 +10,8 @@ from stable_baselines3.common.buffers import RolloutBuffer
 
 from nlf_sb3.buffers import EpisodeBuffer
 from nlf_sb3.buffers.episodes import samples_of
-from nlf_sb3.language.contexts import TokenContexts, TokenSequence, without_padding
+from nlf_sb3.language.contexts import TokenContexts, without_padding
+from nlf_sb3.language.sequences import TokenSequence
 
 
 class _KeepsContexts(RolloutBuffer):

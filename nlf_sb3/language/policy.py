@@ -11,16 +11,15 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.type_aliases import Schedule
 from torch import nn
 
-from nlf_sb3.language.contexts import TokenContexts, as_contexts, as_padded
+from nlf_sb3.language.acting import ActsTokenByToken
+from nlf_sb3.language.contexts import TokenContexts, as_contexts
 from nlf_sb3.language.distributions import FORBIDDEN_LOGIT, TokenDistribution
-from nlf_sb3.language.generation import CachedContexts
 from nlf_sb3.language.models import TINY, BodyAndHead, load_causal_lm, with_lora
 from nlf_sb3.language.reference import HasReference
-from nlf_sb3.language.top_k import FrozenTopK
 from nlf_sb3.language.trained_weights import KeepsTrainedWeights
 
 
-class CausalLMPolicy(HasReference, KeepsTrainedWeights, ActorCriticPolicy):
+class CausalLMPolicy(ActsTokenByToken, HasReference, KeepsTrainedWeights, ActorCriticPolicy):
     """
     Any causal LM of Hugging Face's transformers as the policy of a :class:`~nlf_sb3.language.TokenLevel` environment.
 
@@ -80,6 +79,9 @@ class CausalLMPolicy(HasReference, KeepsTrainedWeights, ActorCriticPolicy):
                 f"CausalLMPolicy: got observations of {observation_space} and actions of {action_space}, expected those of "
                 "TokenLevel. Wrap the environment in it."
             )
+        forbidden = tuple(int(token) for token in forbidden_tokens)
+        if not set(forbidden) <= set(range(int(action_space.n))):
+            raise ValueError(f"forbidden_tokens: got {forbidden}, expected tokens from 0 to {action_space.n - 1}.")
         if not temperature > 0:
             raise ValueError(f"temperature: got {temperature!r}, expected a number above 0. For greedy responses, predict().")
         super(ActorCriticPolicy, self).__init__(
@@ -97,7 +99,7 @@ class CausalLMPolicy(HasReference, KeepsTrainedWeights, ActorCriticPolicy):
             "lora": lora,
             "temperature": temperature,
             "top_k": top_k,
-            "forbidden_tokens": tuple(int(token) for token in forbidden_tokens),
+            "forbidden_tokens": forbidden,
             "value_detached": value_detached,
             "reference": reference,
             "dropout": dropout,
@@ -108,7 +110,6 @@ class CausalLMPolicy(HasReference, KeepsTrainedWeights, ActorCriticPolicy):
         self.n_tokens = int(action_space.n)
         self.temperature = temperature
         self.value_detached = value_detached
-        self.dropout = dropout
         self.action_dist = TokenDistribution(self.n_tokens)
         self._build(lr_schedule)
 
@@ -128,9 +129,7 @@ class CausalLMPolicy(HasReference, KeepsTrainedWeights, ActorCriticPolicy):
         nn.init.zeros_(self.value_net.weight)
         nn.init.zeros_(self.value_net.bias)
         self.register_buffer("_forbidden", th.tensor(settings["forbidden_tokens"], dtype=th.long), persistent=False)
-        self._cached = CachedContexts(self._parts, self._weights_version)
-        self._top_k = None if settings["top_k"] is None else FrozenTopK(settings["top_k"])
-        self.train(False)
+        self._build_acting(settings)
         self.optimizer = self.optimizer_class(self._trained().values(), lr=lr_schedule(1), **self.optimizer_kwargs)  # type: ignore[call-arg]
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
@@ -143,51 +142,6 @@ class CausalLMPolicy(HasReference, KeepsTrainedWeights, ActorCriticPolicy):
             "optimizer_kwargs": self.optimizer_kwargs,
         }
 
-    def train(self, mode: bool = True) -> CausalLMPolicy:
-        """
-        As in torch; the language model itself has its dropout only with ``dropout=True``.
-
-        :param mode: As in torch
-        :return: This policy
-        """
-        begins_rollout = self.training and not mode
-        super().train(mode)
-        self.language_model.train(mode and self.dropout)
-        if mode or begins_rollout:
-            self._cached.forget()
-        if begins_rollout and self._top_k is not None:
-            self._top_k.next_rollout()
-        return self
-
-    # Rollouts
-
-    def forward(self, obs: Any, deterministic: bool = False) -> tuple[th.Tensor, th.Tensor, th.Tensor]:
-        """
-        The next token of each row, without gradients.
-
-        :param obs: Padded tokens, ``[n, context_length]``
-        :param deterministic: Take the likeliest
-        :return: Tokens ``[n]``, values ``[n, 1]`` and log-probabilities ``[n]``
-        """
-        return self._next_tokens(obs, deterministic, keeps_top_k=True)
-
-    @th.no_grad()
-    def _next_tokens(self, obs: Any, deterministic: bool, keeps_top_k: bool) -> tuple[th.Tensor, th.Tensor, th.Tensor]:
-        contexts, lengths = as_padded(obs)
-        hidden = self._cached.last_hidden(contexts, lengths, self.device)
-        distribution = self._distribution_of(hidden)
-        if self._top_k is not None:
-            kept = self._top_k.freeze(contexts, lengths, distribution.distribution.logits, keeps=keeps_top_k)
-            actions = kept.mode() if deterministic else kept.sample()
-            log_prob = kept.log_prob(actions)
-        else:
-            actions = distribution.get_actions(deterministic=deterministic)
-            log_prob = distribution.log_prob(actions)
-        return actions, self.value_net(hidden), log_prob
-
-    def _predict(self, observation: Any, deterministic: bool = False) -> th.Tensor:
-        return self._next_tokens(observation, deterministic, keeps_top_k=False)[0]
-
     def obs_to_tensor(self, observation: Any) -> tuple[Any, bool]:
         """
         As in SB3; contexts stay what they are.
@@ -196,8 +150,6 @@ class CausalLMPolicy(HasReference, KeepsTrainedWeights, ActorCriticPolicy):
         :return: The same as the policy takes them, and whether they are several
         """
         return (observation, True) if isinstance(observation, TokenContexts) else super().obs_to_tensor(observation)
-
-    # Training
 
     def evaluate_actions(self, obs: Any, actions: th.Tensor) -> tuple[th.Tensor, th.Tensor, th.Tensor]:
         """
@@ -248,7 +200,7 @@ class CausalLMPolicy(HasReference, KeepsTrainedWeights, ActorCriticPolicy):
         return self.action_dist.proba_distribution(self._log_probs_of(self._parts.head(hidden)))  # type: ignore[attr-defined,no-any-return]
 
     def _log_probs_of(self, logits: th.Tensor) -> th.Tensor:
-        """Log-probabilities of logits, ``[N, V]``, which are overwritten."""
+        """Log-probabilities of logits, ``[N, V]``."""
         logits = logits[:, : self.n_tokens]
         if self.temperature != 1.0:
             logits = logits / self.temperature
