@@ -55,8 +55,8 @@ def token_env(
     return TokenLevel(ScriptedEnv(*conversations, info=info, right=right), BYTES, **settings)
 
 
-def vec_env(n_envs: int = 2, **settings: Any) -> DummyVecEnv:
-    return DummyVecEnv([lambda: token_env(**settings)] * n_envs)
+def vec_env(n_envs: int = 2, *conversations: tuple[str, ...], **settings: Any) -> DummyVecEnv:
+    return DummyVecEnv([lambda: token_env(*conversations, **settings)] * n_envs)
 
 
 def reinforce(env: Any, policy_kwargs: dict[str, Any] | None = None, **settings: Any) -> REINFORCE:

@@ -73,14 +73,21 @@ def one_update(model):
     return before
 
 
-def test_a_joint_step_on_language_is_the_loss_written_by_hand():
+@pytest.mark.parametrize("conversation", [("hi",), ("hi", "and then?")])
+def test_a_joint_step_on_language_is_the_loss_written_by_hand(conversation):
     model = reinforce(
-        vec_env(2, info=EXPECTED), SGD, alpha=0.3, expert_segments="imitate", learning_rate=0.5, max_grad_norm=MAX_GRAD_NORM
+        vec_env(2, conversation, info=EXPECTED),
+        SGD,
+        alpha=0.3,
+        expert_segments="imitate",
+        learning_rate=0.5,
+        max_grad_norm=MAX_GRAD_NORM,
     )
     before = one_update(model)
     policy_gradient = -(before.advantages * log_probs(before.policy, before.contexts, before.actions)).mean()
     imitation = -log_probs(before.policy, *of_expert(before)).mean()
-    assert len(before.segments) == 4
+    assert len(before.segments) == 4 * len(conversation)
+    assert len(before.contexts.distinct()[0]) == 4 * len(conversation)
     step(before.policy, 0.3 * policy_gradient + 0.7 * imitation)
     assert difference(model, before) < 1e-5
     assert model.logger.name_to_value["train/imitation_loss"] == pytest.approx(imitation.item(), abs=1e-5)
