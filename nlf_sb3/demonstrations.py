@@ -14,6 +14,7 @@ from nlf_sb3.demonstration_files import read_npz, write_npz
 from nlf_sb3.errors import FeedbackError
 from nlf_sb3.feedback import Label
 from nlf_sb3.masks import check_allowed
+from nlf_sb3.observations import ObservationRows, join_observations
 from nlf_sb3.segments import ExpertSegment, Observations, rows_from
 from nlf_sb3.validation import check_actions
 
@@ -30,7 +31,8 @@ class Demonstrations:
     >>> len(Demonstrations(np.zeros((3, 4)), np.array([0, 1, 1])))
     3
 
-    :param observations: Raw observations, ``[K, *obs_shape]`` or a dict of such
+    :param observations: Raw observations, ``[K, *obs_shape]`` or a dict of such, or
+        :class:`~nlf_sb3.language.TokenContexts`
     :param actions: Environment-scale expert actions, ``[K, *action_shape]``
     :param weights: Weight of each row in the imitation loss, ``[K]``; 1 if None
     :param label: Whether the actions are ``"sample"`` or ``"mode"`` of the expert
@@ -41,7 +43,7 @@ class Demonstrations:
         or masks are no booleans
     """
 
-    observations: Observations
+    observations: Any
     actions: np.ndarray
     weights: np.ndarray | None = None
     label: Label = "sample"
@@ -52,10 +54,10 @@ class Demonstrations:
             raise FeedbackError(f"Demonstrations: label: got {self.label!r}, expected 'sample' or 'mode'.")
         if isinstance(self.observations, dict):
             object.__setattr__(self, "observations", {key: np.asarray(value) for key, value in self.observations.items()})
-        else:
+        elif not isinstance(self.observations, ObservationRows):
             object.__setattr__(self, "observations", np.asarray(self.observations))
         object.__setattr__(self, "actions", np.asarray(self.actions))
-        arrays = self.observations if isinstance(self.observations, dict) else {"observations": self.observations}
+        arrays: Any = self.observations if isinstance(self.observations, dict) else {"observations": self.observations}
         lengths = {name: len(array) for name, array in arrays.items()} | {"actions": len(self.actions)}
         weights = np.ones(len(self.actions)) if self.weights is None else np.asarray(self.weights, dtype=np.float64)
         lengths["weights"] = len(weights)
@@ -85,7 +87,7 @@ class Demonstrations:
         actions = check_actions(self.actions, action_space, len(self), "demonstrations")
         for name, array, space in _paired_with_space(self.observations, observation_space):
             shape = (len(self), *(space.shape or ()))
-            if np.shape(array) != shape:
+            if not isinstance(array, ObservationRows) and np.shape(array) != shape:
                 raise FeedbackError(f"demonstrations: {name} has shape {np.shape(array)}, expected {shape} for {space}.")
         if self.action_masks is not None:
             check_allowed(actions, self.action_masks, action_space, "demonstrations")
@@ -106,9 +108,7 @@ class Demonstrations:
             raise FeedbackError("Demonstrations.from_segments: got no segment with a step of the expert's, expected one.")
         observations: list[Any] = [rows_from(part.observations, part.fork_step) for part in parts]
         actions = np.concatenate([part.actions[part.fork_step :] for part in parts])
-        if isinstance(observations[0], dict):
-            return cls({k: np.concatenate([part[k] for part in observations]) for k in observations[0]}, actions, label=label)
-        return cls(np.concatenate(observations), actions, label=label)
+        return cls(join_observations(observations), actions, label=label)
 
     def save(self, path: str | Path) -> None:
         """
@@ -156,8 +156,8 @@ class Demonstrations:
             raise FeedbackError(f"Demonstrations.load: {path}: {error}") from error
 
 
-def _check_finite(array: np.ndarray, name: str) -> None:
-    if array.dtype.kind != "f":
+def _check_finite(array: Any, name: str) -> None:
+    if not isinstance(array, np.ndarray) or array.dtype.kind != "f":
         return
     rows = np.flatnonzero(~np.isfinite(array).all(axis=tuple(range(1, array.ndim))))
     if len(rows):
@@ -177,7 +177,9 @@ def _as_masks(masks: Any) -> np.ndarray:
     return array.astype(bool, copy=False)
 
 
-def _paired_with_space(observations: Observations, space: spaces.Space) -> list[tuple[str, Any, spaces.Space]]:
+def _paired_with_space(
+    observations: Observations | ObservationRows, space: spaces.Space
+) -> list[tuple[str, Any, spaces.Space]]:
     if isinstance(observations, dict) != isinstance(space, spaces.Dict):
         raise FeedbackError(f"demonstrations: got {type(observations).__name__} observations for {space}.")
     if not isinstance(observations, dict):

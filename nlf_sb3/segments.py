@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from nlf_sb3.errors import FeedbackError
+from nlf_sb3.observations import ObservationRows, index_observations
 
 Observations = np.ndarray | dict[str, np.ndarray]
 
@@ -17,7 +18,8 @@ class ExpertSegment:
     """
     An episode that starts as the agent's and ends as the expert's.
 
-    :param observations: What was acted in, ``[T, *obs_shape]`` (a dict of such arrays for dict spaces)
+    :param observations: What was acted in, ``[T, *obs_shape]`` (a dict of such arrays for dict spaces, or
+        :class:`~nlf_sb3.language.TokenContexts`)
     :param actions: Environment-scale actions, ``[T, *action_shape]``: the agent's before
         ``fork_step``, the expert's from there on
     :param rewards: ``[T]``
@@ -31,7 +33,7 @@ class ExpertSegment:
     :raises FeedbackError: If the numbers of rows differ, or a reward is not finite
     """
 
-    observations: Observations
+    observations: Observations | ObservationRows
     actions: np.ndarray
     rewards: np.ndarray
     terminated: bool
@@ -74,27 +76,10 @@ def stack_observations(observations: list[Any]) -> Observations:
     return np.stack(observations)
 
 
-def rows_from(observations: Observations, start: int) -> Observations:
+def rows_from(observations: Observations | ObservationRows, start: int) -> Observations:
     """
     :param observations: ``[T, *obs_shape]`` or a dict of such
     :param start: The first row wanted
     :return: Rows ``start`` to T
     """
-    if isinstance(observations, dict):
-        return {key: value[start:] for key, value in observations.items()}
-    return observations[start:]
-
-
-def append_row(observations: Observations, last: Any) -> Observations:
-    """
-    :param observations: ``[T, *obs_shape]`` or a dict of such
-    :param last: One more observation, ``[*obs_shape]`` or a dict of such
-    :return: ``[T + 1, *obs_shape]`` or a dict of such
-    """
-    if isinstance(observations, dict):
-        return {key: _append(rows, last[key]) for key, rows in observations.items()}
-    return _append(observations, last)
-
-
-def _append(rows: np.ndarray, last: Any) -> np.ndarray:
-    return np.append(rows, np.asarray(last, dtype=rows.dtype)[None], axis=0)
+    return index_observations(observations, slice(start, None))  # type: ignore[no-any-return]

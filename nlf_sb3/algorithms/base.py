@@ -72,6 +72,11 @@ class FeedbackAlgorithm(FollowsSchedule, TrainsOnInjected):
         (:class:`~nlf_sb3.text.TextPrediction`)
     :param demonstrations: Rows for the imitation loss that the agent needn't visit. A rollout of N rows
         draws at most N of them.
+    :param expert_segments: What is made of the expert's episodes that come with steps
+        (:class:`~nlf_sb3.TrajectoryInjection`'s forks, expected responses of :class:`~nlf_sb3.language.TokenLevel`).
+        ``"inject"``: both its part and the shared one train by policy gradient, as injected rows. ``"imitate"``: the expert's
+        own steps are demonstrations of the rollout that brought them, of weight 1 each, and nothing is injected;
+        ``label_memory`` remembers them too
     :param injection: How injected rows are weighted. ``"bounded"``: together as ``injection_coef``
         times the agent's rows, however many there are, and with bounded rows
         (:func:`~nlf_sb3.algorithms.injection.build_injected_rows`). ``"plain"``: each as one of the

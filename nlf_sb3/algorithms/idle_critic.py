@@ -20,7 +20,7 @@ def idle_critic(policy: ActorCriticPolicy) -> Iterator[None]:
 
     :param policy: The policy in training
     """
-    extractor = policy.mlp_extractor
+    extractor = getattr(policy, "mlp_extractor", None)  # a policy may be built of something else altogether
     if type(extractor) is not MlpExtractor:
         yield
         return

@@ -12,11 +12,13 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from nlf_sb3.algorithms.imitation import raw_policy_actions, to_policy_actions
 from nlf_sb3.algorithms.injection_weights import check_expert_log_probs
+from nlf_sb3.algorithms.label_memory import ShownRows
 from nlf_sb3.algorithms.rows import PolicyRows, observations_as_rows
 from nlf_sb3.algorithms.vec_envs import episode_to_policy_observations, to_policy_rewards
 from nlf_sb3.errors import FeedbackError
+from nlf_sb3.observations import append_observation, as_arrays, index_observations, join_observations
 from nlf_sb3.returns import discounted_returns
-from nlf_sb3.segments import ExpertSegment, append_row
+from nlf_sb3.segments import ExpertSegment, rows_from
 
 MakeRows = Callable[[Any, th.Tensor, np.ndarray, "np.ndarray | None"], PolicyRows]
 """Maps observations and actions in the policy's scale, episode starts and action masks (or None) to rows."""
@@ -56,10 +58,11 @@ def episode_rows(
     episodes = [segment for segment, _ in segments]
     # With the last observation, since stacked frames reach back into the episode.
     observed = [
-        episode_to_policy_observations(env, append_row(segment.observations, segment.last_observation)) for segment in episodes
+        episode_to_policy_observations(env, append_observation(segment.observations, segment.last_observation))
+        for segment in episodes
     ]
     rows = make_rows(
-        observations_as_rows(policy, _concatenate([_rows(observations, slice(-1)) for observations in observed])),
+        observations_as_rows(policy, join_observations([index_observations(part, slice(-1)) for part in observed])),
         th.cat([_policy_actions(policy, segment, prefix) for segment, prefix in segments]),
         np.concatenate([np.arange(len(segment)) == 0 for segment in episodes]),
         _action_masks(episodes),
@@ -69,10 +72,32 @@ def episode_rows(
     for segment, observations, last_row in zip(episodes, observed, last_rows, strict=True):
         last_value = 0.0
         if _goes_on(segment, bootstrap):
-            last = observations_as_rows(policy, _rows(observations, slice(-1, None)))
+            last = observations_as_rows(policy, index_observations(observations, slice(-1, None)))
             last_value = rows.value_after(int(last_row), last)
         returns.append(discounted_returns(to_policy_rewards(env, segment.rewards), gamma, last_value))
     return rows, np.concatenate(returns)
+
+
+def experts_steps(policy: ActorCriticPolicy, env: VecEnv, segments: list[ExpertSegment]) -> ShownRows:
+    """
+    :param policy: The policy
+    :param env: The learner's environment; its normalisation statistics are applied and left alone
+    :param segments: Injected episodes, each with a step of the expert's
+    :return: The expert's own steps, as samples of what it does, of weight 1
+    """
+    observed = [
+        rows_from(episode_to_policy_observations(env, segment.observations), segment.fork_step) for segment in segments
+    ]
+    actions = np.concatenate([segment.actions[segment.fork_step :] for segment in segments])
+    masks = _action_masks(segments)
+    is_experts = np.concatenate([np.arange(len(segment)) >= segment.fork_step for segment in segments])
+    return ShownRows(
+        as_arrays(observations_as_rows(policy, join_observations(observed))),
+        actions,
+        np.ones(len(actions), dtype=np.float32),
+        np.zeros(len(actions), dtype=bool),
+        None if masks is None else masks[is_experts],
+    )
 
 
 def expert_log_probs(segments: list[ExpertSegment]) -> np.ndarray:
@@ -113,15 +138,3 @@ def _goes_on(segment: ExpertSegment, bootstrap: Bootstrap) -> bool:
         )
     at_time_limit = segment.truncated and not segment.terminated
     return is_cut or (at_time_limit and bootstrap.has_critic and bootstrap.at_time_limit)
-
-
-def _rows(observations: Any, chosen: slice) -> Any:
-    if isinstance(observations, dict):
-        return {key: value[chosen] for key, value in observations.items()}
-    return observations[chosen]
-
-
-def _concatenate(observations: list[Any]) -> Any:
-    if isinstance(observations[0], dict):
-        return {key: np.concatenate([part[key] for part in observations]) for key in observations[0]}
-    return np.concatenate(observations)

@@ -14,6 +14,8 @@ class TrainsOnInjected(SettlesTakeovers):
     """Builds the rows and the term of a rollout's injected episodes from the algorithm's arguments."""
 
     def _injected_rows(self) -> InjectedRows | None:
+        if self.expert_segments == "imitate":
+            return None
         with_prefix = self.injection_prefix == "twice"
         segments = [kept for kept in self.rollout_buffer.segments if with_prefix or kept[0].fork_step < len(kept[0])]
         if not segments:

@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from nlf_sb3.observations import blank_observations, draw_rows, index_observations
+
 
 class ShownRows(NamedTuple):
     """
@@ -32,7 +34,7 @@ class ShownRows(NamedTuple):
         :param rows: Indices, ``[k]``
         :return: These rows
         """
-        return ShownRows(*(_each(lambda array: array[rows], column) for column in self))
+        return ShownRows(*_each(lambda column: index_observations(column, rows), self))
 
 
 class LabelMemory:
@@ -59,7 +61,7 @@ class LabelMemory:
         if not len(new):
             return
         if self._rows is None:
-            self._rows = ShownRows(*(_each(lambda a: np.zeros((self._capacity, *a.shape[1:]), a.dtype), c) for c in new))
+            self._rows = ShownRows(*_each(lambda column: blank_observations(column, self._capacity), new))
         places = (self._next + np.arange(len(new))) % self._capacity
         for kept, column in zip(self._rows, new, strict=True):
             _put(kept, places, column)
@@ -75,13 +77,11 @@ class LabelMemory:
         n_rows = min(n_rows, self._n_rows)
         if self._rows is None or not n_rows:
             return None
-        return self._rows.take(rng.choice(self._n_rows, n_rows, replace=False))
+        return self._rows.take(draw_rows(self._rows.observations, self._n_rows, n_rows, rng))
 
 
-def _each(function: Any, column: Any) -> Any:
-    if column is None:
-        return None
-    return {key: function(value) for key, value in column.items()} if isinstance(column, dict) else function(column)
+def _each(function: Any, columns: ShownRows) -> Any:
+    return [None if column is None else function(column) for column in columns]
 
 
 def _put(kept: Any, places: np.ndarray, column: Any) -> None:

@@ -7,17 +7,18 @@ from typing import Any
 import numpy as np
 import torch as th
 from stable_baselines3.common.distributions import Distribution
-from stable_baselines3.common.utils import obs_as_tensor
 
 from nlf_sb3.algorithms.advantages import AdvantageScale
 from nlf_sb3.algorithms.imitation import ImitationTerm, raw_policy_actions, to_policy_actions
+from nlf_sb3.algorithms.injected_episodes import experts_steps
 from nlf_sb3.algorithms.interpreting import ReadsRemarks
 from nlf_sb3.algorithms.label_memory import LabelMemory, ShownRows
-from nlf_sb3.algorithms.rows import DemonstrationRows, Evaluation, PolicyRows, as_arrays, concatenated, observations_as_rows
+from nlf_sb3.algorithms.rows import DemonstrationRows, Evaluation, PolicyRows, observations_as_rows
 from nlf_sb3.algorithms.vec_envs import to_policy_observations
 from nlf_sb3.buffers.labels import MODE, NO_LABEL
 from nlf_sb3.demonstrations import Demonstrations
 from nlf_sb3.errors import FeedbackError
+from nlf_sb3.observations import as_arrays, draw_rows, index_observations, join_observations, observations_on
 from nlf_sb3.validation import check_actions
 from nlf_sb3.weights import LabelFactors, LabelledRollout, label_factors
 
@@ -59,17 +60,20 @@ class LabelsRollouts(ReadsRemarks):
             else:
                 self._ask(self._label_rollout)
         remembered = self._memory.draw(round(self.label_replay * len(self.rollout_buffer.row_indices())), self._feedback_rng)
-        shows = remembered is not None or self.demonstrations is not None
+        imitated = self._imitated_segments()
+        shows = remembered is not None or self.demonstrations is not None or imitated is not None
         factors = self._label_factors(distribution, asked, shows, is_settled or self._advantages_are_normalised)
         if factors is None:
             self._remember()
+        if imitated is not None and self.label_memory:
+            self._memory.add(imitated)
         term = ImitationTerm(
             self.policy,
             self.rollout_buffer,
             expert_distribution=distribution,
             expert_rows=asked,
             factors=None if factors is None else factors.shared * factors.of_rows,
-            demonstrations=self._shown_rows(remembered, 1.0 if factors is None else factors.shared),
+            demonstrations=self._shown_rows([remembered, imitated], 1.0 if factors is None else factors.shared),
             mode_trains_std=self.mode_trains_std,
             closed_form=self.closed_form_imitation,
             rng=self._feedback_rng,
@@ -146,17 +150,16 @@ class LabelsRollouts(ReadsRemarks):
     def _evaluate_rollout_rows(self, rows: np.ndarray) -> Evaluation:
         """What the policy says of rows of the rollout, before the buffer hands any out."""
         buffer = self.rollout_buffer
-        observations: Any = obs_as_tensor(buffer.take_rows(buffer.observations, rows), self.device)
+        observations: Any = observations_on(buffer.take_rows(buffer.observations, rows), self.device)
         actions = raw_policy_actions(self.policy, buffer.take_rows(buffer.actions, rows))
         return PolicyRows(self.policy, observations, actions, self._rollout_masks(rows)).evaluate_all()
 
-    def _shown_rows(self, remembered: ShownRows | None, factor: float) -> DemonstrationRows | None:
-        """Demonstrations and remembered labels, as rows of this rollout's imitation, their weights times a factor."""
-        shown = [rows for rows in (self._demonstrations(), remembered) if rows is not None]
+    def _shown_rows(self, others: list[ShownRows | None], factor: float) -> DemonstrationRows | None:
+        """Demonstrations and other rows, as rows of this rollout's imitation, their weights times a factor."""
+        shown = [rows for rows in (self._demonstrations(), *others) if rows is not None]
         if not shown:
             return None
-        tensors = [obs_as_tensor(rows.observations, self.device) for rows in shown]
-        observations: Any = tensors[0] if len(shown) == 1 else concatenated(tensors)
+        observations: Any = join_observations([observations_on(rows.observations, self.device) for rows in shown])
         actions = th.cat([to_policy_actions(self.policy, rows.actions) for rows in shown])
         weights = np.concatenate([rows.weights for rows in shown])
         return DemonstrationRows(
@@ -172,9 +175,8 @@ class LabelsRollouts(ReadsRemarks):
         assert self.env is not None
         demonstrations = self.demonstrations
         n_rows = min(len(demonstrations), len(self.rollout_buffer.row_indices()))
-        chosen = self._feedback_rng.choice(len(demonstrations), n_rows, replace=False)
-        observations = demonstrations.observations
-        picked = {k: v[chosen] for k, v in observations.items()} if isinstance(observations, dict) else observations[chosen]
+        chosen = draw_rows(demonstrations.observations, len(demonstrations), n_rows, self._feedback_rng)
+        picked = index_observations(demonstrations.observations, chosen)
         masks = demonstrations.action_masks
         assert demonstrations.weights is not None
         return ShownRows(
@@ -184,6 +186,14 @@ class LabelsRollouts(ReadsRemarks):
             np.full(n_rows, demonstrations.label == "mode"),
             None if masks is None else masks[chosen],
         )
+
+    def _imitated_segments(self) -> ShownRows | None:
+        """The expert's own steps in the rollout's episodes of its, if they are to be imitated."""
+        segments = [segment for segment, _ in self.rollout_buffer.segments if segment.fork_step < len(segment)]
+        if self.expert_segments != "imitate" or not segments:
+            return None
+        assert self.env is not None
+        return experts_steps(self.policy, self.env, segments)
 
     def _remember(self) -> None:
         """Keep this rollout's labels for those that come."""

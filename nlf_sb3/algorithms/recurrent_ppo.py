@@ -44,6 +44,11 @@ class RecurrentPPO(JoinsSingleRow, sb3_contrib.RecurrentPPO):
                 f"label_memory: got {self.label_memory!r}; remembered rows have no past, and RecurrentPPO's policy acts on "
                 "what it remembers. Leave it at 0."
             )
+        if self.expert_segments == "imitate":
+            raise ValueError(
+                "expert_segments: got 'imitate'; the steps that would be imitated have no past, and RecurrentPPO's policy "
+                "acts on what it remembers. Use expert_segments='inject'."
+            )
         if self.demonstrations is not None:
             raise FeedbackError(
                 "demonstrations: their rows have no past, and RecurrentPPO's policy acts on what it remembers. "

@@ -10,6 +10,8 @@ import torch as th
 from stable_baselines3.common.distributions import Distribution
 from stable_baselines3.common.preprocessing import get_obs_shape
 
+from nlf_sb3.observations import ObservationRows, dealing_order, index_observations
+
 
 class Evaluation(NamedTuple):
     """
@@ -58,7 +60,7 @@ class PolicyRows:
         :param rng: Shuffles
         :return: All rows in an order in which neighbours may be evaluated together, ``[K]``
         """
-        return rng.permutation(len(self))
+        return dealing_order(self.observations, len(self), rng)
 
     def evaluate(self, chosen: np.ndarray) -> Evaluation:
         """
@@ -161,39 +163,10 @@ def observations_as_rows(policy: Any, observations: Any) -> Any:
     :param observations: In the policy's scale, ``[K, *obs_shape]`` or a dict of such
     :return: Tensors in the shape in which rollout buffers hold them: Discrete observations have a column of their own there
     """
+    if isinstance(observations, ObservationRows):
+        return observations
     tensors, _ = policy.obs_to_tensor(observations)
     shapes: Any = get_obs_shape(policy.observation_space)
     if isinstance(tensors, dict):
         return {key: tensor.reshape(-1, *shapes[key]) for key, tensor in tensors.items()}
     return tensors.reshape(-1, *shapes)
-
-
-def index_observations(observations: Any, rows: Any) -> Any:
-    """
-    :param observations: ``[K, *obs_shape]`` or a dict of such
-    :param rows: ``[k]``
-    :return: ``[k, *obs_shape]`` or a dict of such
-    """
-    if isinstance(observations, dict):
-        return {key: value[rows] for key, value in observations.items()}
-    return observations[rows]
-
-
-def as_arrays(observations: Any) -> Any:
-    """
-    :param observations: Tensors, ``[K, *obs_shape]`` or a dict of such
-    :return: The same as NumPy's arrays
-    """
-    if isinstance(observations, dict):
-        return {key: value.cpu().numpy() for key, value in observations.items()}
-    return observations.cpu().numpy()
-
-
-def concatenated(observations: list[Any]) -> Any:
-    """
-    :param observations: Each ``[K_i, *obs_shape]`` or a dict of such
-    :return: All rows
-    """
-    if isinstance(observations[0], dict):
-        return {key: th.cat([part[key] for part in observations]) for key in observations[0]}
-    return th.cat(observations)

@@ -32,12 +32,14 @@ STATE_KEY = "nlf_sb3"
 _CHOICES = {
     "imitation": ("nll", "kl"),
     "injection": ("bounded", "plain", "separate"),
+    "expert_segments": ("inject", "imitate"),
     "injection_weights": WEIGHT_KINDS,
     "injection_prefix": ("twice", "once"),
     "on_error": ("raise", "skip"),
 }
 _SAVED = (
     "imitation",
+    "expert_segments",
     "injection",
     "injection_coef",
     "injection_vf_coef",
@@ -71,6 +73,7 @@ class FeedbackSettings(OnPolicyAlgorithm):
         interpreter: Interpreter | None = None,
         auxiliary_losses: Sequence[AuxiliaryLoss] = (),
         demonstrations: Demonstrations | None = None,
+        expert_segments: Literal["inject", "imitate"] = "inject",
         injection: Literal["bounded", "plain", "separate"] = "bounded",
         injection_coef: float = 1.0,
         injection_vf_coef: float = 0.0,
@@ -92,6 +95,7 @@ class FeedbackSettings(OnPolicyAlgorithm):
         self.interpreter = interpreter
         self.auxiliary_losses = auxiliary_losses
         self.demonstrations = demonstrations
+        self.expert_segments = expert_segments
         self.injection = injection
         self.injection_coef = injection_coef
         self.injection_vf_coef = injection_vf_coef

@@ -11,8 +11,9 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 
 from nlf_sb3.algorithms.base import Update
 from nlf_sb3.algorithms.imitation import ImitationTerm, to_policy_actions
-from nlf_sb3.algorithms.rows import InjectedRows, concatenated, index_observations
+from nlf_sb3.algorithms.rows import InjectedRows
 from nlf_sb3.buffers.labels import MODE, FeedbackBufferMixin
+from nlf_sb3.observations import index_observations, join_observations
 
 
 @dataclass
@@ -138,7 +139,7 @@ class SurrogateBatch:
 
 
 def _concatenated(parts: list[SurrogateRows]) -> SurrogateRows:
-    observations = concatenated([part.observations for part in parts])
+    observations = join_observations([part.observations for part in parts])
     actions = [part.actions.reshape(len(part), -1).to(parts[0].actions.dtype) for part in parts]
     columns = [th.cat([getattr(part, name) for part in parts]) for name in ("old_log_prob", "weights", "is_mode")]
     return SurrogateRows(observations, th.cat(actions), *columns)

@@ -42,10 +42,10 @@ def to_policy_observations(env: VecEnv, observations: Observations) -> Observati
             "VecFrameStack stacks each observation on those before it, and a demonstration has none. Use Gymnasium's "
             "FrameStackObservation inside the environment, and demonstrations with stacked frames."
         )
-    return episode_to_policy_observations(env, observations)
+    return episode_to_policy_observations(env, observations)  # type: ignore[no-any-return]
 
 
-def episode_to_policy_observations(env: VecEnv, observations: Observations) -> Observations:
+def episode_to_policy_observations(env: VecEnv, observations: Any) -> Any:
     """
     Take an episode's observations through the wrappers of a vectorised environment, statistics frozen.
 

@@ -11,6 +11,7 @@ from stable_baselines3.common.type_aliases import DictRolloutBufferSamples, Roll
 
 from nlf_sb3.buffers.labels import NO_LABEL, FeedbackBufferMixin
 from nlf_sb3.buffers.minibatches import Minibatch
+from nlf_sb3.observations import ObservationRows, blank_observations, join_observations
 from nlf_sb3.returns import returns_until_takeover
 
 
@@ -131,19 +132,7 @@ class EpisodeBuffer(FeedbackBufferMixin, _RowsWithoutValues):
 
     def _get_samples(self, batch_inds: np.ndarray, env: Any = None) -> Any:
         self.last_batch = Minibatch(batch_inds)
-        steps, envs = batch_inds % self.buffer_size, batch_inds // self.buffer_size
-        columns = (
-            self.actions[steps, envs].astype(np.float32, copy=False),
-            self.values[steps, envs],
-            self.log_probs[steps, envs],
-            self.advantages[steps, envs],
-            self.returns[steps, envs],
-        )
-        tensors = tuple(map(self.to_torch, columns))
-        if isinstance(self.observations, dict):
-            observations = {key: self.to_torch(value[steps, envs]) for key, value in self.observations.items()}
-            return DictRolloutBufferSamples(observations, *tensors)
-        return RolloutBufferSamples(self.to_torch(self.observations[steps, envs]), *tensors)
+        return samples_of(self, batch_inds)
 
     def _carry_over(self) -> None:
         """Move the rows of episodes under way to the front."""
@@ -155,7 +144,7 @@ class EpisodeBuffer(FeedbackBufferMixin, _RowsWithoutValues):
 
     def _grow(self) -> None:
         """Double the capacity."""
-        self._map_rows(lambda rows: np.concatenate([rows, np.zeros_like(rows)]))
+        self._map_rows(lambda rows: join_observations([rows, blank_observations(rows, len(rows))]))
         self.expert_log_probs[self.buffer_size :] = np.nan
         self.buffer_size *= 2
         self._row_indices = None
@@ -169,13 +158,36 @@ class EpisodeBuffer(FeedbackBufferMixin, _RowsWithoutValues):
                 self.__dict__[name] = function(value)
 
     def _holds_rows(self, value: Any) -> bool:
-        return isinstance(value, np.ndarray) and value.shape[:2] == (self.buffer_size, self.n_envs)
+        return isinstance(value, (np.ndarray, ObservationRows)) and value.shape[:2] == (self.buffer_size, self.n_envs)
 
 
 class DictEpisodeBuffer(EpisodeBuffer, DictRolloutBuffer):
     """An :class:`EpisodeBuffer` for dict observations."""
 
 
-def _moved_to_front(rows: np.ndarray, first: int, kept: int) -> np.ndarray:
+def samples_of(buffer: Any, batch_inds: np.ndarray) -> Any:
+    """
+    What SB3's buffers hand out, from arrays that still lie as they were filled, ``[n_steps, n_envs, ...]``.
+
+    :param buffer: A rollout buffer
+    :param batch_inds: Flat indices, ``[B]``
+    :return: SB3's samples of these rows
+    """
+    steps, envs = batch_inds % buffer.buffer_size, batch_inds // buffer.buffer_size
+    columns = (
+        buffer.actions[steps, envs].astype(np.float32, copy=False),
+        buffer.values[steps, envs],
+        buffer.log_probs[steps, envs],
+        buffer.advantages[steps, envs],
+        buffer.returns[steps, envs],
+    )
+    tensors = tuple(map(buffer.to_torch, columns))
+    if isinstance(buffer.observations, dict):
+        observations = {key: buffer.to_torch(value[steps, envs]) for key, value in buffer.observations.items()}
+        return DictRolloutBufferSamples(observations, *tensors)
+    return RolloutBufferSamples(buffer.to_torch(buffer.observations[steps, envs]), *tensors)
+
+
+def _moved_to_front(rows: Any, first: int, kept: int) -> Any:
     rows[:kept] = rows[first : first + kept].copy()
     return rows

@@ -17,9 +17,9 @@ from stable_baselines3.common.vec_env import VecNormalize
 from torch import nn
 from torch.nn import functional
 
-from nlf_sb3.algorithms.rows import index_observations
 from nlf_sb3.buffers import EpisodeBuffer
 from nlf_sb3.errors import FeedbackError, require
+from nlf_sb3.observations import index_observations
 from nlf_sb3.seeding import derived_generator
 
 CRITIC_STEPS = 20_480

@@ -10,7 +10,8 @@ import numpy as np
 from nlf_sb3.demonstrations import Demonstrations
 from nlf_sb3.errors import FeedbackError, require
 from nlf_sb3.interop.imitation import side_notes
-from nlf_sb3.segments import ExpertSegment, Observations, append_row, rows_from
+from nlf_sb3.observations import append_observation
+from nlf_sb3.segments import ExpertSegment, Observations, rows_from
 
 if TYPE_CHECKING:
     from imitation.data.types import TrajectoryWithRew, TransitionsMinimal
@@ -47,7 +48,7 @@ def to_trajectories(
         infos = _infos_of(segment)[first:]
         if not expert_steps_only and segment.fork_step:
             side_notes.put(infos, "fork_step", np.full(len(infos), segment.fork_step))
-        observations = append_row(segment.observations, segment.last_observation)
+        observations = append_observation(segment.observations, segment.last_observation)
         rewards = np.asarray(segment.rewards[first:])
         trajectories.append(
             types.TrajectoryWithRew(

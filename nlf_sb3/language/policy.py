@@ -1,0 +1,209 @@
+"""A causal language model as a Stable-Baselines3 policy: tokens are its actions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch as th
+from gymnasium import spaces
+from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.common.type_aliases import Schedule
+from torch import nn
+
+from nlf_sb3.language.acting import ActsTokenByToken
+from nlf_sb3.language.contexts import TokenContexts, as_contexts
+from nlf_sb3.language.distributions import FORBIDDEN_LOGIT, TokenDistribution
+from nlf_sb3.language.models import TINY, BodyAndHead, load_causal_lm, with_lora
+from nlf_sb3.language.reference import HasReference
+from nlf_sb3.language.trained_weights import KeepsTrainedWeights
+
+
+class CausalLMPolicy(ActsTokenByToken, HasReference, KeepsTrainedWeights, ActorCriticPolicy):
+    """
+    Any causal LM of Hugging Face's transformers as the policy of a :class:`~nlf_sb3.language.TokenLevel` environment.
+
+    A value head, one linear layer on the last hidden state, starts at 0. Rollouts take one token at a time from a cache of
+    keys and values; training makes one forward pass over each sequence of a minibatch
+    (:class:`~nlf_sb3.language.TokenContexts`). Log-probabilities, imitation's included, are those of the distribution at
+    ``temperature`` without ``forbidden_tokens``.
+
+    What is saved are the weights that train, and the names by which the rest is found again.
+
+    :param observation_space: Of a :class:`~nlf_sb3.language.TokenLevel`
+    :param action_space: Likewise
+    :param lr_schedule: As in SB3
+    :param model: Folder, name on the hub, or ``"tiny"``: 2 layers of width 64 with random weights
+    :param gguf_file: Name of a GGUF file in that folder, which transformers can read with the package ``gguf``
+    :param lora: Arguments of peft's ``LoraConfig``, such as ``{"r": 8}``: an adapter is trained. None trains the whole model.
+    :param temperature: Divides the logits
+    :param top_k: Rollouts sample among the likeliest k alone; None for all. Each state's k are kept as they were when
+        its action was sampled, so that probabilities in training are relative to the same k. What an expert does is judged
+        by the whole distribution.
+    :param forbidden_tokens: Tokens that are never sampled
+    :param value_detached: Whether the value loss leaves the language model alone
+    :param reference: Keep a frozen copy of the model as it was loaded, for a KL penalty. With ``lora`` the model without its
+        adapter serves as one, without a copy.
+    :param dropout: Train with the model's dropout, if it has any. By default it is off: rollouts have none, and a policy
+        gradient compares the two.
+    :param model_seed: Of the tiny model's weights
+    :param optimizer_class: As in SB3
+    :param optimizer_kwargs: As in SB3
+    :param use_sde: Not used
+    """
+
+    _forbidden: th.Tensor
+
+    def __init__(
+        self,
+        observation_space: spaces.Space,
+        action_space: spaces.Space,
+        lr_schedule: Schedule,
+        *,
+        model: str = TINY,
+        gguf_file: str | None = None,
+        lora: dict[str, Any] | None = None,
+        temperature: float = 1.0,
+        top_k: int | None = None,
+        forbidden_tokens: Iterable[int] = (),
+        value_detached: bool = True,
+        reference: bool = False,
+        dropout: bool = False,
+        model_seed: int = 0,
+        optimizer_class: type[th.optim.Optimizer] = th.optim.Adam,
+        optimizer_kwargs: dict[str, Any] | None = None,
+        use_sde: bool = False,
+    ) -> None:
+        if not isinstance(observation_space, spaces.Box) or not isinstance(action_space, spaces.Discrete):
+            raise ValueError(
+                f"CausalLMPolicy: got observations of {observation_space} and actions of {action_space}, expected those of "
+                "TokenLevel. Wrap the environment in it."
+            )
+        forbidden = tuple(int(token) for token in forbidden_tokens)
+        if not set(forbidden) <= set(range(int(action_space.n))):
+            raise ValueError(f"forbidden_tokens: got {forbidden}, expected tokens from 0 to {action_space.n - 1}.")
+        if not temperature > 0:
+            raise ValueError(f"temperature: got {temperature!r}, expected a number above 0. For greedy responses, predict().")
+        super(ActorCriticPolicy, self).__init__(
+            observation_space,
+            action_space,
+            optimizer_class=optimizer_class,
+            optimizer_kwargs={"eps": 1e-5}
+            if optimizer_kwargs is None and optimizer_class is th.optim.Adam
+            else optimizer_kwargs,
+            normalize_images=False,
+        )
+        self._settings: dict[str, Any] = {
+            "model": model,
+            "gguf_file": gguf_file,
+            "lora": lora,
+            "temperature": temperature,
+            "top_k": top_k,
+            "forbidden_tokens": forbidden,
+            "value_detached": value_detached,
+            "reference": reference,
+            "dropout": dropout,
+            "model_seed": model_seed,
+        }
+        self.use_sde = False
+        self.share_features_extractor = True
+        self.n_tokens = int(action_space.n)
+        self.temperature = temperature
+        self.value_detached = value_detached
+        self.action_dist = TokenDistribution(self.n_tokens)
+        self._build(lr_schedule)
+
+    def _build(self, lr_schedule: Schedule) -> None:
+        settings = self._settings
+        causal_lm = load_causal_lm(
+            settings["model"],
+            n_tokens=self.n_tokens,
+            context_length=int(self.observation_space.shape[0]),  # type: ignore[index]
+            gguf_file=settings["gguf_file"],
+            seed=settings["model_seed"],
+        )
+        self._build_reference(causal_lm, settings)
+        self.language_model = causal_lm if settings["lora"] is None else with_lora(causal_lm, settings["lora"])
+        self._parts = BodyAndHead(causal_lm, settings["model"])
+        self.value_net = nn.Linear(self._parts.hidden_size, 1)
+        nn.init.zeros_(self.value_net.weight)
+        nn.init.zeros_(self.value_net.bias)
+        self.register_buffer("_forbidden", th.tensor(settings["forbidden_tokens"], dtype=th.long), persistent=False)
+        self._build_acting(settings)
+        self.optimizer = self.optimizer_class(self._trained().values(), lr=lr_schedule(1), **self.optimizer_kwargs)  # type: ignore[call-arg]
+
+    def _get_constructor_parameters(self) -> dict[str, Any]:
+        return {
+            "observation_space": self.observation_space,
+            "action_space": self.action_space,
+            "lr_schedule": self._dummy_schedule,
+            **self._settings,
+            "optimizer_class": self.optimizer_class,
+            "optimizer_kwargs": self.optimizer_kwargs,
+        }
+
+    def obs_to_tensor(self, observation: Any) -> tuple[Any, bool]:
+        """
+        As in SB3; contexts stay what they are.
+
+        :param observation: Padded tokens, ``[n, context_length]`` or ``[context_length]``, or contexts
+        :return: The same as the policy takes them, and whether they are several
+        """
+        return (observation, True) if isinstance(observation, TokenContexts) else super().obs_to_tensor(observation)
+
+    def evaluate_actions(self, obs: Any, actions: th.Tensor) -> tuple[th.Tensor, th.Tensor, th.Tensor]:
+        """
+        One forward pass over each distinct sequence; ``action_dist`` is then the distribution in all rows.
+
+        :param obs: Contexts, ``[N]``, or padded tokens, ``[N, context_length]``
+        :param actions: Tokens, ``[N]``
+        :return: Values ``[N, 1]``, log-probabilities ``[N]`` and entropies ``[N]``
+        :raises ValueError: If an action is a forbidden token
+        """
+        contexts = as_contexts(obs)
+        actions = actions.long().flatten()
+        if len(self._forbidden) and th.isin(actions, self._forbidden).any():
+            raise ValueError("evaluate_actions: an action is one of forbidden_tokens, which the policy gives no probability.")
+        hidden = self._hidden_of(contexts)
+        distribution = self._distribution_of(hidden)
+        log_prob = distribution.log_prob(actions)
+        if self._top_k is not None:
+            log_prob = self._top_k.relative(contexts, actions, log_prob, distribution.distribution.logits)
+        return self._values_of(hidden), log_prob, distribution.entropy()
+
+    def get_distribution(self, obs: Any) -> TokenDistribution:
+        """
+        :param obs: Contexts, or padded tokens, N rows
+        :return: The distribution over the next tokens
+        """
+        return self._distribution_of(self._hidden_of(as_contexts(obs)))
+
+    def predict_values(self, obs: Any) -> th.Tensor:
+        """
+        :param obs: Contexts, or padded tokens, N rows
+        :return: Values, ``[N, 1]``
+        """
+        return self._values_of(self._hidden_of(as_contexts(obs)))
+
+    def _hidden_of(self, contexts: TokenContexts) -> th.Tensor:
+        """The last hidden state of each row, ``[N, hidden_size]``."""
+        tokens, index = contexts.padded()
+        hidden = self._parts.hidden(th.as_tensor(tokens, device=self.device))
+        at = th.as_tensor(contexts.lengths - 1, dtype=th.long, device=self.device)
+        return hidden[th.as_tensor(index, device=self.device), at]
+
+    def _values_of(self, hidden: th.Tensor) -> th.Tensor:
+        values: th.Tensor = self.value_net(hidden.detach() if self.value_detached else hidden)
+        return values
+
+    def _distribution_of(self, hidden: th.Tensor) -> TokenDistribution:
+        return self.action_dist.proba_distribution(self._log_probs_of(self._parts.head(hidden)))  # type: ignore[attr-defined,no-any-return]
+
+    def _log_probs_of(self, logits: th.Tensor) -> th.Tensor:
+        """Log-probabilities of logits, ``[N, V]``."""
+        logits = logits[:, : self.n_tokens]
+        if self.temperature != 1.0:
+            logits = logits / self.temperature
+        if len(self._forbidden):
+            logits = logits.index_fill(1, self._forbidden, FORBIDDEN_LOGIT)
+        return logits.log_softmax(dim=1)
