@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from nlf_sb3.errors import RecordsError
 from nlf_sb3.language.console import ConsoleUser
-from nlf_sb3.language.conversation import ConversationEnv
+from nlf_sb3.language.conversation import EXPECTED_RESPONSE_KEY, HISTORY_KEY, RECORD_KEY, ConversationEnv
 from nlf_sb3.language.criteria import Criterion, names_source
 from nlf_sb3.language.data import from_prompt_completions, to_preferences, to_prompt_completions
 from nlf_sb3.language.data_sets import load_health_and_science, unrelated_text
@@ -16,6 +16,9 @@ from nlf_sb3.language.toy import toy_records
 from nlf_sb3.language.users import RecordedUser, Reply, SimulatedUser, User
 
 __all__ = [
+    "EXPECTED_RESPONSE_KEY",
+    "HISTORY_KEY",
+    "RECORD_KEY",
     "ConsoleUser",
     "ConversationEnv",
     "Criterion",

@@ -70,15 +70,14 @@ class ConsoleUser:
         """Ask until the answer can be read, it is empty or the input ends."""
         while True:
             self._show(question, end="")
-            line = (self._input or sys.stdin).readline()
-            if not line.endswith("\n"):
-                self._show("")  # Ctrl-D leaves the cursor behind the question
-            if not line.strip():
-                return
             try:
-                said[name] = parse(line.strip())
+                line = (self._input or sys.stdin).readline()
+                if not line.endswith("\n"):
+                    self._show("")  # Ctrl-D leaves the cursor behind the question
+                if line.strip():
+                    said[name] = parse(line.strip())
                 return
-            except ValueError as error:
+            except ValueError as error:  # what was typed can't be decoded, or is no answer to the question
                 self._show(str(error), style="red")
 
     def _score(self, line: str) -> float:

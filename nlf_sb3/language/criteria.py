@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import Any
 
 from nlf_sb3.errors import FeedbackError
+from nlf_sb3.language.history import check_text
 from nlf_sb3.language.sources import ACRONYMS, NAMES
 
 _LISTS = ("any_of", "all_of", "none_of", "ends_with")
@@ -61,7 +62,7 @@ class Criterion:
             return all(found) if key == "all_of" else any(found) is not (key == "none_of")
         if key in _COUNTS:
             words = len(response.split())
-            return words >= value if key == "min_words" else words <= value
+            return bool(words >= value if key == "min_words" else words <= value)
         return key != "names_source" or names_source(response)
 
     def __eq__(self, other: object) -> bool:
@@ -135,10 +136,7 @@ def _checked_value(key: str, value: Any) -> Any:
             raise FeedbackError(
                 f'criterion.{key}: got {value!r:.80}, expected a list of phrases such as ["USDA", "Mayo Clinic"].'
             )
-        for phrase in value:
-            if not isinstance(phrase, str) or not phrase.strip():
-                raise FeedbackError(f"criterion.{key}: got {phrase!r:.80} in the list, expected a phrase. Take it out.")
-        return list(value)
+        return [check_text(phrase, f"criterion.{key}[{index}]") for index, phrase in enumerate(value)]
     if key in _COUNTS:
         if isinstance(value, bool) or not isinstance(value, int) or value < 0:
             raise FeedbackError(f"criterion.{key}: got {value!r:.80}, expected a whole number of words such as 60.")
