@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 import tracemalloc
+import warnings
 
 import pytest
 from hypothesis import given, settings
@@ -213,13 +214,14 @@ def test_killing_the_writer_loses_no_record_that_was_appended(tmp_path):
     path = tmp_path / "some.jsonl"
     with subprocess.Popen([sys.executable, "-c", _APPENDING, str(path)], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        for _ in range(20):
-            process.stdout.readline()
+        printed = [process.stdout.readline() for _ in range(20)]
         time.sleep(0.01)
         process.kill()
-        last = int(process.stdout.read().split()[-1])
+        last = int((printed + process.stdout.readlines())[-1])
     append_record(path, GOOD)
-    kept = read_records(path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # half a line may be there or not
+        kept = read_records(path, on_error="skip")
     assert kept[-1] == GOOD
     numbers = [int(record.expected_response) for record in kept[:-1]]
     assert numbers == list(range(len(numbers)))
