@@ -3,11 +3,26 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Sequence
 from types import ModuleType
+from typing import Any
 
 
 class FeedbackError(ValueError):
     """Feedback, a label or an expert's answer that can't be used as it came."""
+
+
+class RecordsError(FeedbackError):
+    """
+    Lines of a file that are no records.
+
+    :param message: What is wrong, and where
+    :param problems: Every line that is none, with its number and reason
+    """
+
+    def __init__(self, message: str, problems: Sequence[Any] = ()) -> None:
+        super().__init__(message)
+        self.problems = list(problems)
 
 
 class ActionShapeError(FeedbackError):
