@@ -9,6 +9,7 @@ import numpy as np
 import torch as th
 from stable_baselines3.common.distributions import CategoricalDistribution, DiagGaussianDistribution, Distribution
 
+from nlf_sb3.distributions import MODE_SMOOTHING
 from nlf_sb3.policies import SoftplusGaussianDistribution
 
 Cotangents = list[tuple[th.Tensor, th.Tensor]]
@@ -33,7 +34,7 @@ def negative_log_prob_gradients(
 
     With :math:`z = (a - \mu) / \sigma`, a Gaussian's are :math:`-w z / \sigma` by the mean and
     :math:`w (1 - z^2) / \sigma` by the standard deviation. A categorical's is :math:`-w` by the chosen
-    log-probability.
+    log-probability, for modes smoothed as in :func:`~nlf_sb3.distributions.log_prob_of_mode`.
 
     Rows come as NumPy's arrays where the distribution is on the CPU (NumPy's operations start sooner than torch's), else as
     tensors of its device.
@@ -41,12 +42,13 @@ def negative_log_prob_gradients(
     :param distribution: One of B rows for which :func:`has_closed_form`
     :param actions: In the policy's scale, ``[B, action_dim]``, or ``[B]`` integers
     :param weights: w, ``[B]``
-    :param trains_std: Whether a Gaussian's standard deviation gets its derivative: for all rows, or for each, ``[B]``
+    :param trains_std: Whether a Gaussian's standard deviation gets its derivative, and a choice isn't smoothed: for all rows,
+        or for each, ``[B]``
     :return: The divergences, ``[B]`` and of the rows' kind, and the derivatives
     """
     inner: Any = distribution.distribution
     if type(distribution) is CategoricalDistribution:
-        divergences, by_logits = categorical_nll(_like(inner.logits, weights), actions, weights)
+        divergences, by_logits = categorical_nll(_like(inner.logits, weights), actions, weights, trains_std)
         return divergences, [(inner.logits, th.as_tensor(by_logits))]
     mean, std = _like(inner.loc, weights), _like(inner.scale, weights)
     divergences, by_mean, by_std = gaussian_nll(mean, std, actions, weights, trains_std)
@@ -80,20 +82,27 @@ def gaussian_nll(mean: Any, std: Any, actions: Any, weights: Any, trains_std: An
     return divergences, by_mean, (squared - 1.0) * factor
 
 
-def categorical_nll(logits: Any, actions: Any, weights: Any) -> tuple[Any, Any]:
+def categorical_nll(logits: Any, actions: Any, weights: Any, is_sharp: Any = True) -> tuple[Any, Any]:
     """
     :func:`negative_log_prob_gradients` of one categorical choice, on NumPy's or torch's arrays.
 
     :param logits: Log-probabilities, ``[B, n]``
     :param actions: ``[B]`` integers
     :param weights: ``[B]``
+    :param is_sharp: True, False for smoothed labels, or a boolean for each row, ``[B]``
     :return: Divergences ``[B]``, and derivatives by the log-probabilities ``[B, n]``
     """
     is_numpy = isinstance(logits, np.ndarray)
     rows = np.arange(len(logits)) if is_numpy else th.arange(len(logits), device=logits.device)
     by_logits = np.zeros_like(logits) if is_numpy else th.zeros_like(logits)
-    by_logits[rows, actions] = -weights
-    return -logits[rows, actions], by_logits
+    if is_sharp is True:
+        by_logits[rows, actions] = -weights
+        return -logits[rows, actions], by_logits
+    smoothing = MODE_SMOOTHING if is_sharp is False else MODE_SMOOTHING * (1.0 - (1.0 * is_sharp))
+    share = smoothing / logits.shape[1]
+    by_logits += (-weights * share)[:, None]
+    by_logits[rows, actions] -= weights * (1.0 - smoothing)
+    return -((1.0 - smoothing) * logits[rows, actions] + share * logits.sum(1)), by_logits
 
 
 def _like(tensor: th.Tensor, rows: Any) -> Any:

@@ -16,6 +16,11 @@ from stable_baselines3.common.distributions import (
 
 from nlf_sb3.errors import FeedbackError
 
+MODE_SMOOTHING = 0.2
+"""Share of a mode's label that all choices have in common."""
+MASKED_LOG_PROB = -1e7
+"""log-probabilities below this are those of choices that a mask forbids."""
+
 
 def kl_divergence(expert: Distribution, agent: Distribution) -> th.Tensor:
     """
@@ -62,22 +67,47 @@ def select_rows(
 
 
 def log_prob_of_mode(distribution: Distribution, actions: th.Tensor) -> th.Tensor:
-    """
+    r"""
     log pi(a | s) whose gradient leaves the standard deviation alone.
 
     The maximum likelihood of a point label shrinks a Gaussian's spread without end; for a label that
-    is the mode of the expert's distribution only the mean should move.
+    is the mode of the expert's distribution only the mean should move. Choices have no spread of their own: there the label is
+    smoothed (Szegedy et al., 2016, https://arxiv.org/abs/1512.00567), :math:`(1 - \epsilon) \log \pi(a) + \epsilon`
+    times the mean of :math:`\log \pi` over the allowed choices, which is largest where the likeliest one still leaves
+    :data:`MODE_SMOOTHING` to all of them.
 
     :param distribution: SB3 distribution of B rows
     :param actions: ``[B, *action_shape]``, in the policy's scale
-    :return: ``[B]``
+    :return: ``[B]``; for choices the smoothed one
     """
     normal = getattr(distribution, "distribution", None)
     if not isinstance(normal, th.distributions.Normal):
-        return distribution.log_prob(actions)
+        return _smoothed_log_prob(distribution, actions)
     frozen = copy.copy(distribution)
     frozen.distribution = th.distributions.Normal(normal.loc, normal.scale.detach(), validate_args=False)
     return frozen.log_prob(actions)
+
+
+def _smoothed_log_prob(distribution: Distribution, actions: th.Tensor) -> th.Tensor:
+    """log pi(a | s), of choices smoothed; of anything else as it is."""
+    parts = _parts(distribution)
+    families = {_family(part) for part in parts}
+    log_prob = distribution.log_prob(actions)
+    if families == {th.distributions.Categorical}:
+        even = th.stack([_mean_log_prob(part.logits) for part in parts], dim=1).sum(dim=1)
+    elif families == {th.distributions.Bernoulli}:
+        logits = parts[0].logits
+        log_sigmoid = th.nn.functional.logsigmoid
+        even = (0.5 * (log_sigmoid(logits) + log_sigmoid(-logits))).sum(dim=1)
+    else:
+        return log_prob
+    return (1.0 - MODE_SMOOTHING) * log_prob + MODE_SMOOTHING * even
+
+
+def _mean_log_prob(log_probs: th.Tensor) -> th.Tensor:
+    """Mean over the choices that aren't masked out, ``[B]``."""
+    is_allowed = log_probs > MASKED_LOG_PROB
+    return th.where(is_allowed, log_probs, 0.0).sum(dim=1) / is_allowed.sum(dim=1)
 
 
 def log_prob_of_labels(distribution: Distribution, actions: th.Tensor, is_mode: th.Tensor) -> th.Tensor:

@@ -18,6 +18,7 @@ from nlf_sb3.buffers import keep_feedback
 from nlf_sb3.buffers.labels import SAMPLE
 from nlf_sb3.buffers.minibatches import Minibatch
 from nlf_sb3.closed_forms import categorical_nll, gaussian_nll, has_closed_form, negative_log_prob_gradients
+from nlf_sb3.distributions import log_prob_of_labels
 from nlf_sb3.policies import SoftplusGaussianDistribution
 from nlf_sb3.teachers import CallableExpert
 
@@ -87,6 +88,22 @@ def test_rows_whose_spread_is_not_trained_move_the_mean_alone(as_torch):
     _, cotangents = negative_log_prob_gradients(distribution, actions, weights, False)
     assert len(cotangents) == 1
     assert cotangents[0][0] is normal.loc
+
+
+@pytest.mark.parametrize("as_torch", [False, True])
+@pytest.mark.parametrize("is_mixed", [False, True])
+def test_modes_of_a_choice_are_smoothed_as_by_autograd(as_torch, is_mixed):
+    distribution, leaves = distribution_of("categorical")
+    actions, weights = rows_of("categorical")
+    is_mode = np.arange(B) % 2 == 0 if is_mixed else np.ones(B, dtype=bool)
+    given_rows = (actions, weights, ~is_mode) if is_mixed else (actions, weights)
+    rows = [*(map(th.as_tensor, given_rows) if as_torch else given_rows)]
+    divergences, cotangents = negative_log_prob_gradients(distribution, *rows, *([] if is_mixed else [False]))
+    by_autograd = -log_prob_of_labels(distribution, th.as_tensor(actions), th.as_tensor(is_mode))
+    assert np.asarray(divergences) == pytest.approx(by_autograd.detach().numpy(), rel=1e-5, abs=1e-5)
+    tensors, gradients = zip(*cotangents, strict=True)
+    expected = leaf_gradients(leaves, [(th.as_tensor(weights) * by_autograd).sum()], [th.ones(())])
+    assert_close(leaf_gradients(leaves, tensors, gradients), expected)
 
 
 def test_a_gaussian_by_hand():

@@ -16,7 +16,7 @@ from stable_baselines3.common.distributions import (
     StateDependentNoiseDistribution,
 )
 
-from nlf_sb3.distributions import kl_divergence, log_prob_of_mode, log_relative_density, select_rows
+from nlf_sb3.distributions import MODE_SMOOTHING, kl_divergence, log_prob_of_mode, log_relative_density, select_rows
 from nlf_sb3.errors import FeedbackError
 
 
@@ -178,11 +178,39 @@ def test_mode_leaves_state_dependent_noise_alone(squash):
     assert log_std.grad.abs().max().item() > 1e-3, "the ordinary log-probability trains the spread"
 
 
+def test_the_mode_of_a_choice_is_smoothed_by_hand():
+    log_probs = th.log(th.tensor([[0.7, 0.2, 0.1]]))
+    distribution = CategoricalDistribution(3).proba_distribution(log_probs)
+    expected = 0.8 * np.log(0.7) + 0.2 * (np.log(0.7) + np.log(0.2) + np.log(0.1)) / 3
+    assert log_prob_of_mode(distribution, th.tensor([0])).item() == pytest.approx(expected, rel=1e-5)
+
+
 @pytest.mark.parametrize("family", ["categorical", "multicategorical", "bernoulli"])
-def test_mode_of_a_family_without_a_spread_is_an_ordinary_label(family):
-    distribution = FAMILIES[family](3)
-    actions = distribution.mode()
-    assert th.equal(log_prob_of_mode(distribution, actions), distribution.log_prob(actions))
+def test_imitating_the_mode_of_a_choice_leaves_the_others_a_share(family):
+    n_choices = {"categorical": [4], "multicategorical": [2, 3], "bernoulli": [2, 2]}[family]
+    width = 2 if family == "bernoulli" else sum(n_choices)
+    distribution = {
+        "categorical": lambda: CategoricalDistribution(4),
+        "multicategorical": lambda: MultiCategoricalDistribution([2, 3]),
+        "bernoulli": lambda: BernoulliDistribution(2),
+    }[family]()
+    logits = th.zeros(1, width, requires_grad=True)
+    action = th.tensor([2]) if family == "categorical" else th.tensor([[1, 1]]).float()
+    optimizer = th.optim.Adam([logits], lr=0.1)
+    for _ in range(300):
+        optimizer.zero_grad()
+        (-log_prob_of_mode(distribution.proba_distribution(logits), action)).sum().backward()
+        optimizer.step()
+    chance = th.exp(distribution.proba_distribution(logits).log_prob(action)).item()
+    assert chance == pytest.approx(np.prod([1 - MODE_SMOOTHING + MODE_SMOOTHING / n for n in n_choices]), abs=0.01)
+
+
+def test_a_smoothed_mode_leaves_what_a_mask_forbids_alone():
+    free = CategoricalDistribution(2).proba_distribution(th.tensor([[0.3, -0.2]]))
+    both = th.tensor([[0.3, -0.2, 0.0]]).masked_fill(th.tensor([[False, False, True]]), -1e8)
+    masked_one = CategoricalDistribution(3).proba_distribution(both)
+    action = th.tensor([1])
+    assert log_prob_of_mode(masked_one, action).item() == pytest.approx(log_prob_of_mode(free, action).item(), abs=1e-6)
 
 
 @pytest.mark.parametrize("family", [family for family in FAMILIES if "squashed" not in family])

@@ -13,6 +13,7 @@ from nlf_sb3.algorithms.base import Update
 from nlf_sb3.algorithms.imitation import ImitationTerm, to_policy_actions
 from nlf_sb3.algorithms.rows import InjectedRows
 from nlf_sb3.buffers.labels import MODE, FeedbackBufferMixin
+from nlf_sb3.distributions import log_prob_of_labels
 from nlf_sb3.observations import index_observations, join_observations
 
 
@@ -123,9 +124,10 @@ class SurrogateBatch:
         return parts
 
     def _label_part(self, observations: Any, actions: th.Tensor, weights: th.Tensor, is_mode: th.Tensor) -> SurrogateRows:
+        is_mode = is_mode & (not self._mode_trains_std)
         with th.no_grad():
-            log_prob = self._get_distribution(observations).log_prob(actions)
-        return SurrogateRows(observations, actions, log_prob, weights, is_mode & (not self._mode_trains_std))
+            log_prob = log_prob_of_labels(self._get_distribution(observations), actions, is_mode)
+        return SurrogateRows(observations, actions, log_prob, weights, is_mode)
 
     def _injected(self, injected: InjectedRows, alpha: float, n_rows: int) -> SurrogateRows:
         row_weight = 1.0 / n_rows if self._injection_coef is None else self._injection_coef / len(injected)

@@ -18,6 +18,7 @@ class Arm:
     :param train: Trains an agent as the task says, which reports to ``task.recorder``
     :param needs_expert: Whether ``task.expert`` has to be there
     :param arguments: Names that ``task.arguments`` may have; None leaves it to ``train`` to refuse others
+    :param samples_expert: Whether an expert that has a distribution acts with samples of it, not with its mode
     """
 
     name: str
@@ -25,3 +26,4 @@ class Arm:
     train: Callable[[Task], None]
     needs_expert: bool
     arguments: frozenset[str] | None = None
+    samples_expert: bool = False

@@ -94,6 +94,7 @@ _ARMS = [
         _inject,
         needs_expert=True,
         arguments=frozenset(argument_names(PPO) - _NOT_TO_SET | _OF_THE_WRAPPER),
+        samples_expert=True,  # its mode would visit hardly any states but the best
     ),
 ]
 ARMS: dict[str, Arm] = {arm.name: arm for arm in _ARMS} | BASELINES

@@ -82,7 +82,8 @@ class ComparisonRun(TrainingRun):
 
     def train(self, path: Path) -> None:
         arm = ARMS[self.arm]
-        expert = make_expert(self.env_id, self.expert, self.seed) if arm.needs_expert else None
+        mode = not arm.samples_expert
+        expert = make_expert(self.env_id, self.expert, self.seed, deterministic=mode) if arm.needs_expert else None
         th.optim.Adam([th.zeros(1)])  # the first one of a process imports for a second, which no arm shall be charged for
         with Recorder(
             path,
