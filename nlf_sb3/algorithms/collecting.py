@@ -131,7 +131,7 @@ class CollectsFeedback(StagesInjection):
                 self._statistics.late += 1
         elif feedback.steps_ago and self.rollout_buffer.pos - feedback.steps_ago < self.rollout_buffer.first_row(env):
             self._statistics.late += 1
-        if feedback.text is not None and self.interpreter is not None:
+        if feedback.text is not None and (self.interpreter is not None or self.auxiliary_losses):
             self.rollout_buffer.add_remark(env, feedback)
         self._statistics.count(feedback)
 

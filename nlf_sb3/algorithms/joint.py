@@ -79,7 +79,7 @@ def attached_loss(
         nonlocal calls
         values, log_prob, entropy = evaluate_actions(*args, **kwargs)
         batch = take_batch()
-        extra = extra_loss(batch)
+        extra = extra_loss(Minibatch(batch.rows, batch.positions, *args[:2]))
         tensors, gradients = zip(*extra, strict=True) if extra else ((), ())
         log_prob_scale: float | th.Tensor = scale
         hook = None

@@ -16,10 +16,14 @@ class Minibatch(NamedTuple):
     :param rows: Flat indices, ``env * n_steps + step``, ``[B]``
     :param positions: Where each of them stands in the policy's output, ``[B]``, if that is padded
         (recurrent policies); None if row i stands at i
+    :param observations: What the policy is given, ``[B, *obs_shape]`` or a dict of such, once it is
+    :param actions: In the policy's scale, ``[B, ...]``, likewise
     """
 
     rows: np.ndarray
     positions: np.ndarray | None = None
+    observations: Any = None
+    actions: Any = None
 
     def __len__(self) -> int:
         return len(self.rows)

@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 import torch as th
-from stable_baselines3.common.utils import obs_as_tensor
 
 from nlf_sb3.buffers.minibatches import Minibatch
+from nlf_sb3.errors import FeedbackError
+from nlf_sb3.observations import index_observations
 from nlf_sb3.text.encoders import CachedEncoder, HashedNgrams, TextEncoder, check_encoded
 
 
@@ -49,10 +50,9 @@ class TextPrediction:
         chosen = np.flatnonzero(said.astype(bool))
         if not len(chosen):
             return None
-        rows = batch.rows[chosen]
         texts = [record.text for record in said[chosen]]
         wanted = th.as_tensor(check_encoded(self.encoder.encode(texts), len(texts), self.encoder.size), device=model.device)
-        features = self._features(model, rows)
+        features = self._features(model, batch, chosen)
         head = self._head_for(features, model)
         # The head learns by itself; the policy's loss goes through it and leaves it alone.
         own_loss = _distance(head(features.detach()), wanted)
@@ -62,14 +62,17 @@ class TextPrediction:
         weight, bias = (parameter.detach() for parameter in head.parameters())
         return self.coef * _distance(th.nn.functional.linear(features, weight, bias), wanted)
 
-    def _features(self, model: Any, rows: np.ndarray) -> th.Tensor:
+    def _features(self, model: Any, batch: Minibatch, chosen: np.ndarray) -> th.Tensor:
         """The actor's features and what was done, ``[n, latent_dim_pi + action_dim]``."""
-        buffer, policy = model.rollout_buffer, model.policy
-        observations: Any = obs_as_tensor(buffer.take_rows(buffer.observations, rows), model.device)
-        features = policy.extract_features(observations)
+        policy = model.policy
+        if batch.positions is not None or not hasattr(getattr(policy, "mlp_extractor", None), "forward_actor"):
+            raise FeedbackError(
+                f"TextPrediction: {type(policy).__name__} has no actor's features for single states. Use it with policies of "
+                "Stable-Baselines3, such as MlpPolicy and CnnPolicy."
+            )
+        features = policy.extract_features(index_observations(batch.observations, chosen))
         latent = policy.mlp_extractor.forward_actor(features[0] if isinstance(features, tuple) else features)
-        actions = th.as_tensor(buffer.take_rows(buffer.actions, rows), dtype=th.float32, device=model.device)
-        return th.cat([latent, actions.reshape(len(rows), -1)], dim=1)
+        return th.cat([latent, batch.actions[chosen].reshape(len(chosen), -1).float()], dim=1)
 
     def _head_for(self, features: th.Tensor, model: Any) -> th.nn.Module:
         if self._head is None:

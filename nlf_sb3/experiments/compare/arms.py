@@ -11,6 +11,7 @@ from nlf_sb3.experiments.arguments import argument_names
 from nlf_sb3.experiments.compare.arm import Arm
 from nlf_sb3.experiments.compare.baselines import BASELINES
 from nlf_sb3.experiments.compare.task import Task
+from nlf_sb3.experiments.compare.text_arms import TEXT_ARMS
 from nlf_sb3.wrappers import TrajectoryInjection
 
 _NOT_TO_SET = {"env", "expert", "demonstrations", "seed", "device", "tensorboard_log", "verbose", "_init_setup_model"}
@@ -97,4 +98,4 @@ _ARMS = [
         samples_expert=True,  # its mode would visit hardly any states but the best
     ),
 ]
-ARMS: dict[str, Arm] = {arm.name: arm for arm in _ARMS} | BASELINES
+ARMS: dict[str, Arm] = {arm.name: arm for arm in _ARMS} | TEXT_ARMS | BASELINES
