@@ -68,7 +68,10 @@ class Reader:
                     self._quantities.add(index)
                     for word in (*verbs, "high" if direction > 0 else "low"):
                         self._add(word, (index, direction))
-        self._idiom = re.compile(r"\b(" + "|".join(sorted(map(re.escape, self._phrases), key=len, reverse=True)) + r")\b")
+        self._idioms: dict[str, list[tuple[list[str], list[str]]]] = {}
+        for idiom in sorted(self._phrases, key=len, reverse=True):
+            parts = _TOKEN.findall(idiom)
+            self._idioms.setdefault(parts[0], []).append((parts, self._phrases[idiom].split()))
 
         self._known = _KNOWN | self._ways.keys() | self._named.keys()
         self._own = sorted(word for word in {*self._ways, *self._named} if len(word) > 3)
@@ -100,12 +103,18 @@ class Reader:
         :return: What it says
         """
         cut = text[:_MAX_CHARACTERS].lower().replace("\N{RIGHT SINGLE QUOTATION MARK}", "'")
-        cut = self._idiom.sub(lambda found: self._phrases[found.group()], cut)
-        tokens = [token if token in self._known else self._spelt(token) for token in _TOKEN.findall(cut)]
+        tokens = self._without_idioms(_TOKEN.findall(cut))
+        n_known = 0
+        for index, token in enumerate(tokens):
+            if token not in self._known:
+                token = tokens[index] = self._spelt(token)
+            n_known += token in self._known
         tally = _Tally(self._n_dimensions)
         clause: list[str] = []
+        n_stops = 0
         for token in tokens:
-            if token in _STOPS or token in _BREAKS:
+            if token in _BREAKS:
+                n_stops += token in _STOPS
                 if clause:
                     self._read_clause(clause, tally)
                     clause = []
@@ -113,12 +122,28 @@ class Reader:
                 clause.append(token)
         if clause:
             self._read_clause(clause, tally)
-        known = sum(token in self._known for token in tokens)
-        n_words = sum(token not in _STOPS for token in tokens)
-        understood = known / n_words if n_words else 0.0
+        n_words = len(tokens) - n_stops
+        understood = n_known / n_words if n_words else 0.0
         if len(text) > _MAX_CHARACTERS:
             understood *= _MAX_CHARACTERS / len(text)
         return tally.as_reading(understood, n_words)
+
+    def _without_idioms(self, tokens: list[str]) -> list[str]:
+        """Tokens with every idiom in the one word that it means."""
+        if self._idioms.keys().isdisjoint(tokens):
+            return tokens
+        read: list[str] = []
+        start = 0
+        while start < len(tokens):
+            for parts, meaning in self._idioms.get(tokens[start], ()):
+                if tokens[start : start + len(parts)] == parts:
+                    read += meaning
+                    start += len(parts)
+                    break
+            else:
+                read.append(tokens[start])
+                start += 1
+        return read
 
     def _spelt(self, token: str) -> str:
         """An unknown word as the name that it is a form or a slip of, if it is one."""
@@ -324,6 +349,6 @@ _ACTING = frozenset().union(
     ("no", "nothing", "insteadof", "enough", "why", "why'd"),
 )  # fmt: skip
 _NARRATIVE = frozenset(("when", "where", "though", "yet", "if", "and"))
-_BREAKS = _CONTRAST | _NARRATIVE
+_BREAKS = _CONTRAST | _NARRATIVE | _STOPS
 _NOT_PRAISE = frozenset(("that", "this", "so", "a", "the", "to", "go", "of", "an", "it"))
 _KNOWN = _ACTING | words.WAYS | words.COMMON | _CONTRAST | _NARRATIVE | {"supposed"}
