@@ -42,11 +42,12 @@ class Feedback:
 
     :param score: Finite number: how satisfied the person is. Trains through the policy gradient
         where :class:`~nlf_sb3.FeedbackWrapper` makes it the reward (``score_as_reward``).
-    :param text: What was wrong or right, in words
+    :param text: What was wrong or right, in words. Trains where the algorithm has an ``interpreter``.
     :param expert_action: What the person expected instead, environment-scale, shape ``action_shape``
     :param text_kind: One of :data:`TEXT_KINDS`, or None where it isn't known
     :param label: Whether ``expert_action`` is a ``"sample"`` of the expert's distribution or its
-        ``"mode"``. A mode says nothing about the spread, so it does not train the standard deviation.
+        ``"mode"``. A mode says nothing about the spread: it does not train the standard deviation, and one of several
+        choices leaves the others a share.
     :param weight: How much the expert action counts in the imitation loss, at least 0
     :param steps_ago: 0 for this step; k for the step taken k steps earlier in the same environment
     :raises FeedbackError: If a field is of the wrong kind

@@ -100,7 +100,8 @@ class FeedbackAlgorithm(FollowsSchedule, TrainsOnInjected):
         aggregates them; the oldest make room. They stay in the scale that the policy saw them in, and are not saved with the
         model. 0 for none
     :param label_replay: Labels drawn from the memory for each row of a rollout
-    :param mode_trains_std: Let labels that are the expert's mode train the standard deviation too
+    :param mode_trains_std: Let labels that are the expert's mode train the standard deviation too, and don't smooth those of
+        choices (:func:`~nlf_sb3.distributions.log_prob_of_mode`)
     :param on_error: ``"raise"``, or ``"skip"`` to count bad feedback (``feedback/skipped``) and go on
     :param log_gradients: Log both terms' gradient norms and their cosine, on the first minibatch of each
         update. It costs two more backward passes there.

@@ -46,7 +46,7 @@ class ImitationTerm:
     :param expert_rows: Flat indices of these rows, ``[n]``; None for all N, in the order of ``buffer.row_indices()``
     :param factors: Weights of the rows that have only the expert's distribution, ``[N]``; None for 1
     :param demonstrations: Rows that the agent didn't visit
-    :param mode_trains_std: Whether labels that are a mode train the standard deviation too
+    :param mode_trains_std: Whether labels that are a mode train the standard deviation too, and those of choices are sharp
     :param closed_form: Whether gradients come from :mod:`nlf_sb3.closed_forms` where it knows the policy's distribution,
         or always from autograd
     :param rng: Shuffles the demonstrations
