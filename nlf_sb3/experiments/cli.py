@@ -10,6 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from nlf_sb3.errors import MissingExtraError, require
 from nlf_sb3.experiments.train import Train
+from nlf_sb3.experiments.tune.command import Tune
 
 _FOR_EXPERIMENTS = ("joblib", "matplotlib", "pandas", "rich", "scipy", "mujoco")
 
@@ -166,6 +167,7 @@ def main() -> None:
             | Annotated[TrainExpert, tyro.conf.subcommand("train-expert")]
             | Annotated[TrainCommand, tyro.conf.subcommand("train"), tyro.conf.UseAppendAction]
             | Annotated[Compare, tyro.conf.subcommand("compare")]
+            | Annotated[Tune, tyro.conf.subcommand("tune")]
             | Annotated[Bench, tyro.conf.subcommand("bench")],
             prog="nlf-sb3",
             description="Train Stable-Baselines3 agents from a person's score, words and demonstrations.",

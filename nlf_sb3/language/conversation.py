@@ -36,6 +36,7 @@ from nlf_sb3.seeding import derived_seed
 from nlf_sb3.wrappers.feedback import describe_error
 
 EXPECTED_RESPONSE_KEY = "expected_response"
+EXPECTED_REWARD_KEY = "expected_reward"
 """``info`` key of what the user would have liked to hear, as a str."""
 HISTORY_KEY = "history"
 """``info`` key of the turns so far, as chat templates take them."""
@@ -140,6 +141,8 @@ class ConversationEnv(gym.Env[str, str]):
             info[FEEDBACK_KEY] = feedback
         if reply.expected_response is not None:
             info[EXPECTED_RESPONSE_KEY] = reply.expected_response
+            if reply.expected_reward is not None:
+                info[EXPECTED_REWARD_KEY] = reply.expected_reward
         if error is not None:
             info[FEEDBACK_ERROR_KEY] = error
         if terminated:

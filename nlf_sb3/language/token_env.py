@@ -18,6 +18,7 @@ from nlf_sb3.whole_numbers import check_whole_number
 from nlf_sb3.wrappers.feedback import add_error
 
 EXPECTED_RESPONSE_KEY = "expected_response"
+EXPECTED_REWARD_KEY = "expected_reward"
 RESPONSE_KEY = "response"
 RESPONSE_TRUNCATED_KEY = "response_truncated"
 LARGEST_MASK = 1024
@@ -33,9 +34,10 @@ class TokenLevel(gym.Wrapper):
     so does the episode, with the next observation's prompt. The last token's info also has the response
     (``"response"``), and whether it was cut (``"response_truncated"``).
 
-    If that info holds ``"expected_response"``, a text, its tokens are put beside it as an
-    :class:`~nlf_sb3.ExpertSegment` from the turn's own prompt (``"expert_segment"``). Expected responses that can't be one
-    are bad feedback: the algorithm raises, or counts and skips them (``on_error``).
+    If that info holds ``"expected_response"``, a text, its tokens are put beside it as an :class:`~nlf_sb3.ExpertSegment` from
+    the turn's own prompt (``"expert_segment"``); ``"expected_reward"`` says what it is worth, where that isn't
+    ``expected_reward``. Expected responses that can't be one are bad feedback: the algorithm raises, or counts and skips them
+    (``on_error``).
 
     :param env: Its actions are texts (:class:`gymnasium.spaces.Text`)
     :param tokenizer: One of Hugging Face's, or anything that :func:`~nlf_sb3.language.as_tokenizer` takes
@@ -103,9 +105,9 @@ class TokenLevel(gym.Wrapper):
         info = {**info, RESPONSE_KEY: response, RESPONSE_TRUNCATED_KEY: not is_over}
         if info.get(EXPECTED_RESPONSE_KEY) is not None:
             try:
-                info[EXPERT_SEGMENT_KEY] = self._segment_of(
-                    self._tokens[: self._n_prompt].tolist(), info[EXPECTED_RESPONSE_KEY]
-                )
+                reward = info.get(EXPECTED_REWARD_KEY, self.expected_reward)
+                prompt = self._tokens[: self._n_prompt].tolist()
+                info[EXPERT_SEGMENT_KEY] = self._segment_of(prompt, info[EXPECTED_RESPONSE_KEY], reward)
             except FeedbackError as error:
                 add_error(info, str(error))
         if not (terminated or truncated):
@@ -121,7 +123,7 @@ class TokenLevel(gym.Wrapper):
         :return: The episode
         :raises FeedbackError: If the response is too long, or holds a forbidden token
         """
-        return self._segment_of(self._prompt_tokens(prompt), response)
+        return self._segment_of(self._prompt_tokens(prompt), response, self.expected_reward)
 
     def _begin_turn(self, observation: Any) -> None:
         tokens = self._prompt_tokens(observation if self._prompt is None else self._prompt(observation))
@@ -152,7 +154,7 @@ class TokenLevel(gym.Wrapper):
         tokens: np.ndarray = self._tokens.copy()
         return tokens
 
-    def _segment_of(self, prompt: list[int], response: Any) -> ExpertSegment:
+    def _segment_of(self, prompt: list[int], response: Any, reward: float) -> ExpertSegment:
         if not isinstance(response, str):
             raise FeedbackError(f"{EXPECTED_RESPONSE_KEY}: got {type(response).__name__}, expected a str.")
         actions = np.array([*self.tokenizer.encode(response), self.tokenizer.eos], dtype=np.int64)
@@ -166,7 +168,7 @@ class TokenLevel(gym.Wrapper):
         if forbidden:
             raise FeedbackError(f"{EXPECTED_RESPONSE_KEY}: {response[:80]!r} holds forbidden_tokens {forbidden}.")
         rewards = np.zeros(n_steps)
-        rewards[-1] = self.expected_reward
+        rewards[-1] = reward
         whole = np.array([*prompt, *actions], dtype=np.int64)
         last = np.full(self.context_length, EMPTY, dtype=np.int64)
         last[: len(whole)] = whole

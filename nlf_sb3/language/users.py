@@ -24,12 +24,14 @@ class Reply(NamedTuple):
     :param text: What was wrong, in words
     :param expected_response: What the user would have liked to hear
     :param text_kind: The kind of the text, one of :data:`~nlf_sb3.feedback.TEXT_KINDS`, where it is known
+    :param expected_reward: What the expected response is worth, where it isn't what :class:`TokenLevel` says
     """
 
     score: float | None = None
     text: str | None = None
     expected_response: str | None = None
     text_kind: str | None = None
+    expected_reward: float | None = None
 
 
 class User(Protocol):

@@ -1,0 +1,76 @@
+"""Whole responses of a language model's policy, many prompts at a time, and how well it predicts a text."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch as th
+
+from nlf_sb3.language.tokenizers import Prompt, Tokenizer
+
+
+@th.no_grad()
+def respond(
+    policy: Any,
+    tokenizer: Tokenizer,
+    prompts: Sequence[Prompt],
+    max_new_tokens: int,
+    *,
+    sample: bool = False,
+    batch_size: int = 16,
+) -> list[str]:
+    """
+    Responses by transformers' own ``generate``, prompts padded at their left.
+
+    :param policy: A :class:`~nlf_sb3.language.CausalLMPolicy`
+    :param tokenizer: Of its environment
+    :param prompts: Texts or conversations
+    :param max_new_tokens: The longest response
+    :param sample: Sample at the policy's temperature; else the likeliest token each time
+    :param batch_size: Prompts at a time
+    :return: A response for each prompt
+    """
+    policy.set_training_mode(False)
+    responses = []
+    for start in range(0, len(prompts), batch_size):
+        rows = [tokenizer.encode_prompt(prompt) for prompt in prompts[start : start + batch_size]]
+        longest = max(map(len, rows))
+        tokens = th.tensor([[tokenizer.eos] * (longest - len(row)) + row for row in rows], device=policy.device)
+        mask = th.tensor([[0] * (longest - len(row)) + [1] * len(row) for row in rows], device=policy.device)
+        sampling = {"do_sample": True, "top_k": 0, "top_p": 1.0, "temperature": policy.temperature} if sample else {}
+        made = policy.language_model.generate(
+            input_ids=tokens,
+            attention_mask=mask,
+            max_new_tokens=max_new_tokens,
+            eos_token_id=tokenizer.eos,
+            pad_token_id=tokenizer.eos,
+            **(sampling or {"do_sample": False}),
+        )
+        for row in made[:, longest:].tolist():
+            responses.append(tokenizer.decode(row[: row.index(tokenizer.eos)] if tokenizer.eos in row else row))
+    return responses
+
+
+@th.no_grad()
+def perplexity(policy: Any, tokenizer: Tokenizer, text: str, window: int = 256) -> float:
+    """
+    exp of the mean negative log-likelihood of a text's tokens, in windows that follow one another.
+
+    :param policy: A :class:`~nlf_sb3.language.CausalLMPolicy`
+    :param tokenizer: Of its environment
+    :param text: Any text
+    :param window: Tokens in a window; the first of each is not predicted
+    :return: At least 1
+    """
+    policy.set_training_mode(False)
+    tokens = tokenizer.encode(text)
+    total, n_predicted = 0.0, 0
+    for start in range(0, len(tokens) - 1, window):
+        part = th.tensor([tokens[start : start + window]], device=policy.device)
+        if part.shape[1] > 1:
+            log_probs = policy.language_model(input_ids=part).logits[0, :-1].float().log_softmax(dim=-1)
+            total -= float(log_probs.gather(1, part[0, 1:, None]).sum())
+            n_predicted += part.shape[1] - 1
+    return math.exp(total / max(n_predicted, 1))
