@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from helpers import PENDULUM
 
+ARGUMENTS = {"fibre_conversation": ["--tiny"]}  # the rest of it needs a model of 100 MB
 EXAMPLES = sorted((Path(__file__).parent.parent / "examples").glob("*.py"))
 
 
@@ -16,7 +17,7 @@ def test_example_runs_and_says_something(example, tmp_path):
     script = tmp_path / example.name  # Gymnasium 0.29 has another version of the pendulum
     script.write_text(example.read_text().replace("InvertedPendulum-v5", PENDULUM))
     result = subprocess.run(
-        [sys.executable, str(script)],
+        [sys.executable, str(script), *ARGUMENTS.get(example.stem, [])],
         capture_output=True,
         text=True,
         timeout=120,
