@@ -39,7 +39,9 @@ class Tune:
     """Responses of the agent in each run."""
     batch: int = 8
     """Responses for each update, and environments side by side."""
-    lr: float = 5e-4
+    minibatch: int = 2
+    """Responses for each optimiser step."""
+    lr: float = 1e-3
     """Learning rate, of Adam."""
     alpha: float = 0.2
     """Weight of the policy gradient where expected responses are imitated."""

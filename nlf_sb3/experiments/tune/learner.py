@@ -149,7 +149,7 @@ def make_learner(options: Tune, method: str, seed: int, records: list[Record]) -
         CausalLMPolicy,
         env,
         learning_rate=options.lr,
-        batch_size=options.batch,
+        batch_size=min(options.minibatch, options.batch),
         gamma=1.0,
         alpha=options.alpha if method in ("joint", "refine") else 1.0,
         expert_segments="imitate" if method in ("joint", "refine") else "inject",

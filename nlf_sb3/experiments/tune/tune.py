@@ -31,8 +31,11 @@ def tune(options: Tune, console: Console) -> None:
     """
     for module in ("transformers", "peft"):
         require(module, "lm", "nlf-sb3 tune")
-    if min(options.responses, options.batch, options.seeds, options.max_new_tokens) < 1 or not options.methods:
-        raise ValueError("responses, batch, seeds and max-new-tokens: expected at least 1 of each, and a method.")
+    if (
+        min(options.responses, options.batch, options.minibatch, options.seeds, options.max_new_tokens) < 1
+        or not options.methods
+    ):
+        raise ValueError("responses, batch, minibatch, seeds and max-new-tokens: expected at least 1 of each, and a method.")
     split = load_split(options)
     _claim_folder(options)
     runs = [(method, seed) for method in options.methods for seed in seed_list(options.seeds)]
