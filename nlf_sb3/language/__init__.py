@@ -15,6 +15,9 @@ from nlf_sb3.language.data_sets import load_health_and_science, unrelated_text
 from nlf_sb3.language.history import History, Turn, last_turn, parse_history, render_history
 from nlf_sb3.language.record_files import Problem, RecordList, append_record, read_records, write_records
 from nlf_sb3.language.records import Record
+from nlf_sb3.language.reference_kl import ReferenceKL
+from nlf_sb3.language.refining import RefiningUser
+from nlf_sb3.language.responding import perplexity, respond
 from nlf_sb3.language.sequences import TokenSequence
 from nlf_sb3.language.text_space import UnicodeText
 from nlf_sb3.language.token_env import TokenLevel
@@ -41,6 +44,8 @@ __all__ = [
     "RecordList",
     "RecordedUser",
     "RecordsError",
+    "ReferenceKL",
+    "RefiningUser",
     "Reply",
     "SimulatedUser",
     "TokenContexts",
@@ -59,8 +64,10 @@ __all__ = [
     "load_health_and_science",
     "names_source",
     "parse_history",
+    "perplexity",
     "read_records",
     "render_history",
+    "respond",
     "to_preferences",
     "to_prompt_completions",
     "toy_records",

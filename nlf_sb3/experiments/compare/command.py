@@ -31,7 +31,8 @@ class Compare:
     """reinforce, a2c, ppo: the defaults, without an expert. ppo-preset: the preset feedback, without one. paper: the preset
     paper. joint, joint-reinforce, joint-a2c: the preset feedback, and the expert labels every step, until alpha is 1.
     injection: the expert forks off the agent's episodes. Other people's methods: bc, dagger, dagger-tuned (by imitation, an
-    extra), bc-ppo, dapg, jsrl. A name that isn't there is answered with all that are."""
+    extra), bc-ppo, dapg, jsrl. From words: text, text-sparse, text-joint, text-prediction, and from words that mean nothing
+    text-shuffled, text-off-topic, text-odd. A name that isn't there is answered with all that are."""
     seeds: int = 5
     """Seeds of each arm: 1, 2, 3, 5, 8, then the other integers."""
     timesteps: int = 100_000
