@@ -171,6 +171,19 @@ def test_second_attempts_take_the_place_of_expected_responses(keep, attempt, rew
         assert info["expert_segment"].rewards.tolist() == [0.0, reward]
 
 
+@pytest.mark.parametrize("shows_expected", [False, True])
+def test_an_expected_response_leaves_the_agent_s_own_reward_alone(shows_expected):
+    user = SimulatedUser(toy_records(4), shows_expected=shows_expected)
+    env = TokenLevel(ConversationEnv(user, render=last_turn), ByteTokenizer(), max_new_tokens=16, context_length=32)
+    env.reset(seed=0)
+    env.step(ord("a"))
+    _, reward, terminated, _, info = env.step(env.tokenizer.eos)
+    assert (reward, terminated, info["feedback"].score) == (0.0, True, 0.0)
+    assert ("expert_segment" in info) == shows_expected
+    if shows_expected:
+        assert info["expert_segment"].rewards[-1] == 1.0
+
+
 def learner(**arguments):
     env = TokenLevel(
         ConversationEnv(SimulatedUser(toy_records(8), shows_expected=False), render=last_turn),

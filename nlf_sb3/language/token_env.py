@@ -105,9 +105,9 @@ class TokenLevel(gym.Wrapper):
         info = {**info, RESPONSE_KEY: response, RESPONSE_TRUNCATED_KEY: not is_over}
         if info.get(EXPECTED_RESPONSE_KEY) is not None:
             try:
-                reward = info.get(EXPECTED_REWARD_KEY, self.expected_reward)
+                worth = info.get(EXPECTED_REWARD_KEY, self.expected_reward)
                 prompt = self._tokens[: self._n_prompt].tolist()
-                info[EXPERT_SEGMENT_KEY] = self._segment_of(prompt, info[EXPECTED_RESPONSE_KEY], reward)
+                info[EXPERT_SEGMENT_KEY] = self._segment_of(prompt, info[EXPECTED_RESPONSE_KEY], worth)
             except FeedbackError as error:
                 add_error(info, str(error))
         if not (terminated or truncated):
