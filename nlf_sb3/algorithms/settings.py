@@ -136,8 +136,8 @@ class FeedbackSettings(OnPolicyAlgorithm):
             if getattr(self, name) not in choices:
                 raise ValueError(f"{name}: got {getattr(self, name)!r}, expected one of {', '.join(map(repr, choices))}.")
         as_schedule(self.alpha)
-        _check_functions("imitation_weights", self.imitation_weights, "nlf_sb3.weights.TrustGate()")
-        _check_functions("auxiliary_losses", self.auxiliary_losses, "nlf_sb3.text.TextPrediction()")
+        _check_rules("imitation_weights", self.imitation_weights, "nlf_sb3.weights.TrustGate()")
+        _check_rules("auxiliary_losses", self.auxiliary_losses, "nlf_sb3.text.TextPrediction()")
         if self.interpreter is not None:
             _check_interpreter(self.interpreter, self.action_space)
         check_whole_number("label_memory", self.label_memory, 0)
@@ -220,9 +220,9 @@ class FeedbackSettings(OnPolicyAlgorithm):
         return model
 
 
-def _check_functions(name: str, given: Any, example: str) -> None:
+def _check_rules(name: str, given: Any, example: str) -> None:
     if not isinstance(given, Sequence) or not all(map(callable, given)):
-        raise ValueError(f"{name}: got {given!r}, expected a list such as [{example}].")
+        raise ValueError(f"{name}: got {given!r}, expected a list of rules such as [{example}].")
 
 
 def _check_interpreter(interpreter: Any, space: Any) -> None:

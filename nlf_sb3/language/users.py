@@ -51,8 +51,8 @@ class SimulatedUser:
 
     >>> asked = [{"role": "user", "content": "Is a pear a fruit?"}]
     >>> record = Record(asked, "Yes, says the USDA.", {"any_of": ["USDA"]}, "Who says so?")
-    >>> SimulatedUser([record]).answer(record.history, "Yes.")
-    Reply(score=0.0, text='Who says so?', expected_response='Yes, says the USDA.', text_kind='fp')
+    >>> SimulatedUser([record]).answer(record.history, "Yes.")[:3]
+    (0.0, 'Who says so?', 'Yes, says the USDA.')
     >>> SimulatedUser([record]).answer(record.history, "According to the USDA it is.").score
     1.0
 
