@@ -27,8 +27,11 @@ def test_feedback_learns_fast(algorithm):
 
 
 def test_injection_learns_fast():
-    expert = nlf_sb3.teachers.PolicyExpert.load(str(files("nlf_sb3") / "assets/experts/InvertedPendulum-v5/100.zip"))
-    env = nlf_sb3.TrajectoryInjection(gym.make(PENDULUM), expert, max_segment_steps=200)
+    env = gym.make(PENDULUM)
+    spaces = {"observation_space": env.observation_space, "action_space": env.action_space}  # pickles of a newer NumPy
+    file = str(files("nlf_sb3") / "assets/experts/InvertedPendulum-v5/100.zip")
+    expert = nlf_sb3.teachers.PolicyExpert.load(file, custom_objects=spaces)
+    env = nlf_sb3.TrajectoryInjection(env, expert, max_segment_steps=200)
     model = nlf_sb3.PPO(env=env, seed=1, device="cpu", **presets.injection("PPO"))
     reached = StopTrainingOnRewardThreshold(950)
     evaluation = EvalCallback(gym.make(PENDULUM), callback_on_new_best=reached, eval_freq=200, n_eval_episodes=3, verbose=0)
