@@ -101,6 +101,19 @@ def test_a_dimension_is_spoken_of_by_its_name():
     assert unnamed < 0.5
 
 
+def test_names_that_differ_in_a_number_are_told_apart():
+    names = ActionNames(spaces.Box(-1, 1, (2,)), [Dimension("joint 1"), Dimension("joint 2")])
+    assert read(names, "move joint 1 up", [0.0, 0.0])[0].tolist() == [1, 0]
+    assert read(names, "joint 2 should go down", [0.0, 0.0])[0].tolist() == [0, -1]
+
+
+def test_names_may_be_of_any_script():
+    names = ActionNames(spaces.Box(-1, 1, (1,)), [Dimension("push", low="влево", high="über links")])
+    assert read(names, "go влево", [0.0])[0] == [-1]
+    assert read(names, "go über links please", [0.0])[0] == [1]
+    assert read(names, "go far the most", [0.0])[0] == [0]
+
+
 def test_praise_of_what_was_not_done_is_doubted():
     assert read(PENDULUM, "Going left was good.", [-1.0], "hp")[2] == 1
     assert read(PENDULUM, "Going left was good.", [1.0], "hp")[2] < 0.5

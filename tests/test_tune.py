@@ -57,7 +57,7 @@ def test_everything_is_written(tuned):
     }
     rows = json.loads((out / "runs" / "joint-1" / "rows.json").read_text())
     assert rows[0]["responses"] == 0
-    assert 8 <= rows[-1]["responses"] < 16
+    assert 4 < rows[-1]["responses"] < 12  # two rollouts of four, or one that was longer
     assert all(0 <= row["satisfied"] <= row["asked"] == 4 for row in rows)
     answers = [json.loads(line) for line in (out / "runs" / "joint-1" / "responses.jsonl").read_text().splitlines()]
     assert len(answers) == 4 * len(rows)
@@ -108,6 +108,8 @@ def test_bad_input_is_named(tmp_path):
     assert (len(split.train), len(split.held_out)) == (4, 1)
     with pytest.raises(ValueError, match="at least 1"):
         tune(Tune(**{**TOY, "responses": 0, "out": tmp_path / "out"}), quiet())
+    with pytest.raises(ValueError, match="one batch"):
+        tune(Tune(**{**TOY, "responses": 3, "out": tmp_path / "out"}), quiet())
 
 
 @pytest.mark.parametrize(("method", "algorithm"), [("joint", "PPO"), ("injection", "REINFORCE"), ("distil", "REINFORCE")])

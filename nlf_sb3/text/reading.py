@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 from typing import NamedTuple
 
 from nlf_sb3.action_names import ActionNames
@@ -51,7 +52,6 @@ class Reader:
     """
 
     def __init__(self, names: ActionNames) -> None:
-        self._n_dimensions = names.n_dimensions
         self._ways: dict[str, list[Way]] = {}
         self._named: dict[str, int] = {}
         self._phrases: dict[str, str] = dict(words.IDIOMS)
@@ -68,17 +68,19 @@ class Reader:
                     self._quantities.add(index)
                     for word in (*verbs, "high" if direction > 0 else "low"):
                         self._add(word, (index, direction))
-        self._idioms: dict[str, list[tuple[list[str], list[str]]]] = {}
+        self._idioms: dict[tuple[str, str], list[tuple[list[str], list[str]]]] = {}
         for idiom in sorted(self._phrases, key=len, reverse=True):
             parts = _TOKEN.findall(idiom)
-            self._idioms.setdefault(parts[0], []).append((parts, self._phrases[idiom].split()))
+            self._idioms.setdefault((parts[0], parts[1]), []).append((parts, self._phrases[idiom].split()))
 
         self._known = _KNOWN | self._ways.keys() | self._named.keys()
+        self._telling = _ACTING | self._ways.keys() | self._named.keys()
+        self._plain_ways = self._ways.keys() - _COMPARATIVES
         self._own = sorted(word for word in {*self._ways, *self._named} if len(word) > 3)
 
     def _as_one_word(self, name: str) -> str:
         name = name.lower().strip()
-        joined = re.sub(r"[^a-z]+", "-", name).strip("-")
+        joined = "-".join(_TOKEN.findall(name))
         if joined != name:
             self._phrases[name] = joined
         return joined
@@ -104,14 +106,10 @@ class Reader:
         """
         cut = text[:_MAX_CHARACTERS].lower().replace("\N{RIGHT SINGLE QUOTATION MARK}", "'")
         tokens = self._without_idioms(_TOKEN.findall(cut))
-        n_known = 0
-        for index, token in enumerate(tokens):
-            if token not in self._known:
-                token = tokens[index] = self._spelt(token)
-            n_known += token in self._known
-        tally = _Tally(self._n_dimensions)
+        tally = _Tally()
         clause: list[str] = []
-        n_stops = 0
+        known = self._known
+        n_unknown = n_stops = 0
         for token in tokens:
             if token in _BREAKS:
                 n_stops += token in _STOPS
@@ -119,23 +117,27 @@ class Reader:
                     self._read_clause(clause, tally)
                     clause = []
             else:
+                if token not in known:
+                    token = self._spelt(token)
+                    n_unknown += token not in known
                 clause.append(token)
         if clause:
             self._read_clause(clause, tally)
         n_words = len(tokens) - n_stops
-        understood = n_known / n_words if n_words else 0.0
+        understood = 1 - n_unknown / n_words if n_words else 0.0
         if len(text) > _MAX_CHARACTERS:
             understood *= _MAX_CHARACTERS / len(text)
         return tally.as_reading(understood, n_words)
 
     def _without_idioms(self, tokens: list[str]) -> list[str]:
         """Tokens with every idiom in the one word that it means."""
-        if self._idioms.keys().isdisjoint(tokens):
+        if self._idioms.keys().isdisjoint(pairwise(tokens)):
             return tokens
         read: list[str] = []
         start = 0
         while start < len(tokens):
-            for parts, meaning in self._idioms.get(tokens[start], ()):
+            following = tokens[start + 1] if start + 1 < len(tokens) else ""
+            for parts, meaning in self._idioms.get((tokens[start], following), ()):
                 if tokens[start : start + len(parts)] == parts:
                     read += meaning
                     start += len(parts)
@@ -158,8 +160,11 @@ class Reader:
 
     def _read_clause(self, clause: list[str], tally: _Tally) -> None:
         state = _Clause(clause, tally)
-        has_plain_way = any(token in self._ways and token not in _COMPARATIVES for token in clause)
+        has_plain_way = not self._plain_ways.isdisjoint(clause)
+        telling = self._telling
         for index, token in enumerate(clause):
+            if token not in telling:
+                continue
             dimension = self._named.get(token)
             if dimension is not None:
                 state.dimension = dimension
@@ -180,16 +185,16 @@ class Reader:
 class _Tally:
     """What the clauses of a remark add up to."""
 
-    def __init__(self, n_dimensions: int) -> None:
-        self.n_dimensions = n_dimensions
+    dimension: int | None = None
+    more = 0
+    turns = False
+    valence = 0
+    size = 0
+    keeps = False
+
+    def __init__(self) -> None:
         self.ways: dict[int, int] = {}
         self.told: dict[int, int] = {}
-        self.dimension: int | None = None
-        self.more = 0
-        self.turns = False
-        self.valence = 0
-        self.size = 0
-        self.keeps = False
         self.unnamed: list[tuple[list[Way], int, bool]] = []
 
     def as_reading(self, understood: float, n_words: int) -> Reading:
@@ -208,21 +213,22 @@ class _Tally:
 class _Clause:
     """One clause as it is read, word by word."""
 
+    dimension: int | None = None
+    negated = False
+    excess = False
+    lacking = False
+    instead = False
+    weaker = False
+    stronger = False
+    judgement = 0
+    _is_past = False
+    _is_advice = False
+    _turned = False
+
     def __init__(self, clause: list[str], tally: _Tally) -> None:
         self._clause = clause
         self._tally = tally
-        self.dimension: int | None = None
-        self.negated = False
-        self.excess = False
-        self.lacking = False
-        self.instead = False
-        self.weaker = False
-        self.stronger = False
-        self.judgement = 0
-        self._is_past = False
-        self._is_advice = False
         self._mentions: list[tuple[list[Way], int]] = []
-        self._turned = False
 
     def judge(self, value: int) -> None:
         """Praise or blame, turned around by a negation before it, which is used up."""
@@ -256,7 +262,7 @@ class _Clause:
             self.judgement -= 1
         elif token == "enough" and self.negated:
             self.lacking, self.negated = True, False
-        elif token in words.OPPOSITE and (following in words.WAYS or token in ("opposite", "reverse", "contrary")):
+        elif token in words.OPPOSITE and (following in words.WAYS or token in ("opposite", "reverse", "contrary", "u-turn")):
             self._turned = not self.negated
             self.judgement -= token == "wrong"
         else:

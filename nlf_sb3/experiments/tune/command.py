@@ -36,7 +36,7 @@ class Tune:
     seeds: int = 1
     """Seeds of each method: 1, 2, 3, 5, 8, then the other integers."""
     responses: int = 160
-    """Responses of the agent in each run."""
+    """Responses of the agent in each run. An update for which fewer than BATCH of them are left is not made."""
     batch: int = 8
     """Responses for each update, and environments side by side."""
     minibatch: int = 2

@@ -44,7 +44,8 @@ class Asks(BaseCallback):
         self.answers: list[dict[str, Any]] = []
 
     def _on_rollout_start(self) -> None:
-        self._is_over = self.n_responses >= self._options.responses  # and the last rollout's update is made
+        # The last rollout's update is made by now; a next rollout would go beyond the budget.
+        self._is_over = self.n_responses + self._options.batch > self._options.responses
         if self.n_responses >= self._next and not self._is_over:
             self.evaluate()
             self._next = self.n_responses + (self._options.evaluate_every or self._options.responses)
@@ -101,7 +102,7 @@ def perform(options: Tune, method: str, seed: int, split: Split, folder: Path, t
     if options.warm_up:
         warm_up(learner, options, split.train, seed)
     asks = Asks(learner, options, split, tell)
-    # Steps are tokens; the callback ends training after so many responses.
+    # Steps are tokens; the callback ends training before the budget of responses would be exceeded.
     learner.model.learn((options.responses + options.batch) * options.max_new_tokens, callback=asks)
     asks.evaluate()
     if options.save_models:

@@ -36,6 +36,8 @@ def tune(options: Tune, console: Console) -> None:
         or not options.methods
     ):
         raise ValueError("responses, batch, minibatch, seeds and max-new-tokens: expected at least 1 of each, and a method.")
+    if options.responses < options.batch:
+        raise ValueError(f"responses: got {options.responses}, expected those of one batch ({options.batch}) or more.")
     split = load_split(options)
     _claim_folder(options)
     runs = [(method, seed) for method in options.methods for seed in seed_list(options.seeds)]
