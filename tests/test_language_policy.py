@@ -10,8 +10,9 @@ pytest.importorskip("transformers")
 
 from language_helpers import BYTES, EOS, ppo, reinforce, token_env, vec_env
 
-from nlf_sb3.language import CausalLMPolicy, TokenContexts
+from nlf_sb3.language import ByteTokenizer, CausalLMPolicy, TokenContexts
 from nlf_sb3.language.contexts import EMPTY
+from nlf_sb3.language.responding import respond
 
 LORA = {"r": 4, "init_lora_weights": False, "target_modules": ["q_proj", "v_proj"]}
 
@@ -177,6 +178,10 @@ def test_forbidden_tokens_are_never_sampled_and_never_evaluated():
     assert set(heard) == {ord("a"), EOS}
     with pytest.raises(ValueError, match="one of forbidden_tokens"):
         model.policy.evaluate_actions(TokenContexts.of_sequence([1], [1]), th.tensor([5]))
+    enliven(model.policy)
+    for sample in (False, True):
+        (response,) = respond(model.policy, ByteTokenizer(), ["q?"], 12, sample=sample)
+        assert set(response) <= {"a"}
 
 
 def test_prediction_is_greedy_or_sampled_for_one_observation_or_several():

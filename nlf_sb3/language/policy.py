@@ -108,6 +108,7 @@ class CausalLMPolicy(ActsTokenByToken, HasReference, KeepsTrainedWeights, ActorC
         self.use_sde = False
         self.share_features_extractor = True
         self.n_tokens = int(action_space.n)
+        self.forbidden_tokens = forbidden
         self.temperature = temperature
         self.value_detached = value_detached
         self.action_dist = TokenDistribution(self.n_tokens)

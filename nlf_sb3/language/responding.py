@@ -22,7 +22,7 @@ def respond(
     batch_size: int = 16,
 ) -> list[str]:
     """
-    Responses by transformers' own ``generate``, prompts padded at their left.
+    Responses by transformers' own ``generate``, prompts padded at their left. The policy's forbidden tokens are left out.
 
     :param policy: A :class:`~nlf_sb3.language.CausalLMPolicy`
     :param tokenizer: Of its environment
@@ -33,6 +33,7 @@ def respond(
     :return: A response for each prompt
     """
     policy.set_training_mode(False)
+    forbidden = list(policy.forbidden_tokens)
     responses = []
     for start in range(0, len(prompts), batch_size):
         rows = [tokenizer.encode_prompt(prompt) for prompt in prompts[start : start + batch_size]]
@@ -46,6 +47,7 @@ def respond(
             max_new_tokens=max_new_tokens,
             eos_token_id=tokenizer.eos,
             pad_token_id=tokenizer.eos,
+            suppress_tokens=forbidden or None,
             **(sampling or {"do_sample": False}),
         )
         for row in made[:, longest:].tolist():
