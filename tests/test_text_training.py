@@ -171,11 +171,8 @@ def test_several_environments_and_late_words():
     assert (model.rollout_buffer.label_kinds[:-1] != 0).mean() > 0.8
 
 
-def test_prediction_trains_the_features_and_its_head():
-    text_of = {True: "The first number is high.", False: "It is low, the first one."}
-    env = FeedbackWrapper(ToyEnv("box"), lambda t: Feedback(text=text_of[bool(t.observation[0] > 0)]))
-    prediction = TextPrediction(HashedNgrams(64), coef=1.0, learning_rate=1e-2)
-    model = make(PPO, env, auxiliary_losses=[prediction], learning_rate=1e-3)
+def predicted(kind, speak, timesteps, **arguments):
+    """Train with a prediction of what is said; the model, and the loss of each update."""
     losses = []
 
     class Keep(BaseCallback):
@@ -183,14 +180,29 @@ def test_prediction_trains_the_features_and_its_head():
             return True
 
         def _on_rollout_start(self):
-            losses.append(model.logger.name_to_value.get("train/text_prediction_loss"))
+            losses.append(self.logger.name_to_value.get("train/text_prediction_loss"))
 
-    model.learn(1500, callback=Keep())
-    losses = [loss for loss in losses if loss]
+    prediction = TextPrediction(HashedNgrams(64), coef=1.0, learning_rate=3e-2)
+    env = FeedbackWrapper(ToyEnv(kind), lambda t: Feedback(text=speak(t)))
+    model = make(PPO, env, auxiliary_losses=[prediction], **arguments)
+    model.learn(timesteps, callback=Keep())
+    return model, [loss for loss in losses if loss]
+
+
+def test_prediction_trains_the_features_and_its_head():
+    text_of = {True: "The first number is high.", False: "It is low, the first one."}
+    model, losses = predicted("box", lambda t: text_of[bool(t.observation[0] > 0)], 512)
     assert losses[-1] < 0.5 * losses[0]
-    plain = make(PPO, FeedbackWrapper(ToyEnv("box"), lambda t: Feedback(text="x")), learning_rate=1e-3).learn(1500)
+    plain = make(PPO, FeedbackWrapper(ToyEnv("box"), lambda t: Feedback(text="x"))).learn(512)
     first, second = (m.policy.mlp_extractor.policy_net[0].weight for m in (model, plain))
     assert not th.equal(first, second)
+
+
+@pytest.mark.parametrize("kind", ["discrete", "multidiscrete"])
+def test_prediction_tells_choices_apart(kind):
+    says = ["the first was chosen", "it took another", "here is a third"]  # no line runs through three texts
+    _, losses = predicted(kind, lambda t: says[int(np.ravel(t.action)[0])], 512, n_epochs=5)
+    assert losses[-1] < 0.1
 
 
 def test_prediction_refuses_what_has_no_features_of_its_own():

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 import torch as th
+from gymnasium import spaces
+from stable_baselines3.common.preprocessing import preprocess_obs
 
 from nlf_sb3.buffers.minibatches import Minibatch
 from nlf_sb3.errors import FeedbackError
@@ -63,7 +65,7 @@ class TextPrediction:
         return self.coef * _distance(th.nn.functional.linear(features, weight, bias), wanted)
 
     def _features(self, model: Any, batch: Minibatch, chosen: np.ndarray) -> th.Tensor:
-        """The actor's features and what was done, ``[n, latent_dim_pi + action_dim]``."""
+        """The actor's features and what was done, of choices which, ``[n, latent_dim_pi + size]``."""
         policy = model.policy
         if batch.positions is not None or not hasattr(getattr(policy, "mlp_extractor", None), "forward_actor"):
             raise FeedbackError(
@@ -72,7 +74,11 @@ class TextPrediction:
             )
         features = policy.extract_features(index_observations(batch.observations, chosen))
         latent = policy.mlp_extractor.forward_actor(features[0] if isinstance(features, tuple) else features)
-        return th.cat([latent, batch.actions[chosen].reshape(len(chosen), -1).float()], dim=1)
+        actions = batch.actions[chosen].reshape(len(chosen), -1)
+        if isinstance(model.action_space, spaces.Discrete):
+            actions = actions.squeeze(1)
+        done: Any = preprocess_obs(actions, model.action_space)  # choices as one-hot vectors
+        return th.cat([latent, done.reshape(len(chosen), -1)], dim=1)
 
     def _head_for(self, features: th.Tensor, model: Any) -> th.nn.Module:
         if self._head is None:
