@@ -195,7 +195,9 @@ def test_help_teaches(capsys):
 
 
 @pytest.mark.parametrize("name", ARMS)
-def test_every_arm_trains_within_its_budget(tmp_path, name):
+def test_every_arm_trains_within_its_budget(tmp_path, name, monkeypatch):
+    for several in ("experiments.compare.cloning.MIN_BATCHES", "interop.imitation.behaviour_cloning.DEFAULT_BATCHES"):
+        monkeypatch.setattr(f"nlf_sb3.{several}", 20)
     expert = "lqr" if ARMS[name].needs_expert else "none"
     run = ComparisonRun(ENV_ID, name, expert, 1, 300, 1, 100, None, {})
     (tmp_path / "runs").mkdir()
