@@ -22,10 +22,10 @@ class KeepBest(AdaptiveAlpha):
     Another schedule, and a policy to go back to once the agent is left to the policy gradient.
 
     Small rollouts and a large learning rate suit imitation, whose target stands still. The policy gradient's is noisy: with
-    the same numbers it may take apart what imitation has built. From the first imitation on, the algorithm keeps the policy
-    whenever the mean return of the latest ``window`` episodes is the best so far. Where alpha is 1, and the mean falls below
-    that by ``tolerance`` of what was gained since the start and by ``standard_errors`` (Welch's statistic), it puts the best
-    policy and its optimiser back, and multiplies the learning rate by ``pace``.
+    the same numbers it may take apart what imitation has built. Once alpha is 1, the algorithm keeps the policy whenever the
+    mean return of the latest ``window`` episodes is the best so far. Where the mean falls below that by ``tolerance`` of what
+    was gained since the start and by ``standard_errors`` (Welch's statistic), it puts the best policy and its optimiser back,
+    and multiplies the learning rate by ``pace``.
 
     The best of many windows was lucky: after n losses 1 - (1 - ``tolerance``)^(n + 1) may be lost. An agent that hasn't
     imitated, or whose expert failed a :class:`~nlf_sb3.schedules.Trial`, is left alone, and so is one without a ``Monitor``,
@@ -39,7 +39,7 @@ class KeepBest(AdaptiveAlpha):
     """
 
     schedule: Any
-    window: int = 10
+    window: int = 20
     tolerance: float = 0.2
     standard_errors: float = 3.0
     pace: float = 0.3
@@ -66,8 +66,8 @@ class KeepBest(AdaptiveAlpha):
         self.first = [*self.first, *map(float, state.episode_returns)][:_EARLY_EPISODES]
         if state.n_imitated and not self._was_rejected():
             self.recent = latest(self.recent, state.episode_returns, self.window)
-            if state.episode_returns and len(self.recent) == self.window:
-                self._watch(is_alone=alpha == 1.0)
+            if alpha == 1.0 and len(self.recent) == self.window:
+                self._watch(has_news=len(state.episode_returns) > 0)
         return alpha
 
     def reset(self) -> None:
@@ -103,17 +103,13 @@ class KeepBest(AdaptiveAlpha):
     def _was_rejected(self) -> bool:
         return isinstance(self.schedule, Trial) and self.schedule.verdict != "passed"
 
-    def _watch(self, is_alone: bool) -> None:
+    def _watch(self, has_news: bool) -> None:
         mean, best = mean_of(self.recent), mean_of(self.best)
         if not self.best or mean > best:
             self.best, self._is_best = list(self.recent), True
-        elif is_alone:
-            self._is_lost = self._is_clearly_worse(mean, best)
-        if self._is_lost:
-            self.recent = []
-            self.n_losses += 1
-
-    def _is_clearly_worse(self, mean: float, best: float) -> bool:
+            return
         tolerated = 1.0 - (1.0 - self.tolerance) ** (self.n_losses + 1)
         is_large = best - mean > tolerated * (best - mean_of(self.first)) > 0
-        return is_large and standardised_difference(self.recent, self.best) <= -self.standard_errors
+        if has_news and is_large and standardised_difference(self.recent, self.best) <= -self.standard_errors:
+            self._is_lost, self.recent = True, []
+            self.n_losses += 1
