@@ -7,7 +7,7 @@ from typing import Any
 
 import torch as th
 
-from nlf_sb3.schedules import AlphaSchedule, HandOver, Highest, KeepBest, LinearSchedule, Trial
+from nlf_sb3.schedules import AlphaSchedule, HandOver, Highest, LinearSchedule, Trial
 
 
 def paper(algorithm: str = "REINFORCE") -> dict[str, Any]:
@@ -53,8 +53,7 @@ def feedback(algorithm: str = "PPO", expert_return: float | None = None) -> dict
     training and then to nothing, a narrow start of the spread, and every label imitated again and again
     (``label_memory``). Imitation is on trial (:class:`~nlf_sb3.schedules.Trial`): nine tenths of the objective at first, and
     less as the agent comes near the expert's return (:class:`~nlf_sb3.schedules.HandOver`), and none from a quarter of the
-    training on. An agent that then gets worse by itself goes back to its best policy, and on at 0.3 of the learning rate
-    (:class:`~nlf_sb3.schedules.KeepBest`).
+    training on.
 
     The other algorithms': normalised returns or advantages, larger steps than the defaults', and half of each.
     Figures are in the README.
@@ -70,7 +69,7 @@ def feedback(algorithm: str = "PPO", expert_return: float | None = None) -> dict
         "n_steps": 48,
         "batch_size": 16,
         "n_epochs": 10,
-        "alpha": KeepBest(Trial(_hand_over(expert_return))),
+        "alpha": Trial(_hand_over(expert_return)),
         "label_memory": 100_000,
         "label_replay": 4.0,
     }

@@ -1,7 +1,6 @@
 """Schedules that go by more than progress: their numbers, their state, and what they make of a training."""
 
 import pytest
-from stable_baselines3.common.callbacks import BaseCallback
 
 from nlf_sb3 import A2C, PPO, Feedback, FeedbackWrapper, LinearSchedule, TrajectoryInjection
 from nlf_sb3.schedules import (
@@ -9,7 +8,6 @@ from nlf_sb3.schedules import (
     GeometricSchedule,
     HandOver,
     Highest,
-    KeepBest,
     RandomSwitch,
     SwitchSchedule,
     TrainingState,
@@ -90,8 +88,6 @@ def test_the_highest_of_several_is_what_ends_first():
         Highest([2.0])
     with pytest.raises(ValueError, match="got a Trial, which would go unheard"):
         Highest([Trial(0.5)])
-    with pytest.raises(ValueError, match="got a KeepBest, which would go unheard"):
-        Highest([KeepBest(0.5)])
 
 
 def test_welch_s_statistic_by_hand():
@@ -188,7 +184,6 @@ SCHEDULES = [
     HandOver(10.0, window=3),
     Trial(HandOver(10.0, window=3), fraction=0.4),
     Trial(0.25),
-    KeepBest(Trial(HandOver(10.0, window=3)), window=4),
     Trial(Highest([HandOver(10.0, window=3), LinearSchedule(0.1, 1.0), 0.2])),
 ]
 
@@ -224,10 +219,6 @@ def test_what_earlier_versions_saved_is_read():
         (lambda: Trial(1.5), "alpha: got 1.5"),
         (lambda: Trial(0.5, fraction=0.0), "fraction: got 0.0"),
         (lambda: Trial(0.5, window=0), "window: got 0"),
-        (lambda: KeepBest(1.5), "alpha: got 1.5"),
-        (lambda: KeepBest(0.5, window=2), "window: got 2, expected a whole number of at least 3"),
-        (lambda: KeepBest(0.5, tolerance=-1.0), "tolerance: got -1.0"),
-        (lambda: KeepBest(0.5, pace=0.0), "pace: got 0.0"),
         (lambda: SwitchSchedule(-1.0), "fraction: got -1.0"),
         (lambda: CosineSchedule(0.1, 0.9, 0.0), "end_fraction: got 0.0"),
     ],
@@ -285,73 +276,6 @@ def test_a_failed_trial_puts_the_policy_back_and_trains_on_as_sb3(algorithm):
     assert model._before_imitation is None
     model.learn(32, reset_num_timesteps=False)
     assert not before.equal(parameters_of(model.policy))
-
-
-def told(schedule, returns, n_imitated=1, progress=0.0):
-    """What a schedule says of rollouts of one episode each: whether it is the best, or lost."""
-    said = []
-    for value in returns:
-        schedule.alpha(state(returns=[value], progress=progress, n_imitated=n_imitated))
-        said.append("best" if schedule.is_best else "lost" if schedule.is_lost else "")
-    return said
-
-
-def test_the_best_is_kept_and_asked_back_once_the_agent_is_alone():
-    keep = KeepBest(LinearSchedule(0.0, 1.0), window=3, tolerance=0.2, pace=0.5)
-    assert told(keep, [0.0] * 5, n_imitated=0) == [""] * 5, "nothing was imitated"
-    assert told(keep, [90.0, 100.0, 110.0, 105.0], progress=0.5) == [""] * 4, "not alone yet"
-    assert told(keep, [105.0]) == ["best"]
-    assert told(keep, [104.0]) == [""], "105 on average, and 104.7 now"
-    # (104 + 75 + 70) / 3 = 83, and four fifths of 106.7 are 85.3: far below, but only 2.2 standard errors
-    assert told(keep, [75.0, 70.0, 72.0]) == ["", "", "lost"]
-    assert keep.learning_rate_factor == 0.5
-    assert told(keep, [74.0, 75.0]) == ["", ""], "a window is filled anew"
-    assert told(keep, [74.0]) == [""], "30% are lost, and 1 - 0.8^2 may be by now"
-    assert told(keep, [110.0, 115.0, 120.0]) == ["", "", "best"]
-    assert told(keep, [20.0, 20.0, 20.0])[-1] == "lost"
-    assert keep.learning_rate_factor == 0.25
-    keep.reset()
-    assert (keep.first, keep.best, keep.recent, keep.learning_rate_factor) == ([], [], [], 1.0)
-
-
-def test_after_a_failed_trial_nothing_is_kept():
-    keep = KeepBest(Trial(0.1, fraction=0.2, least_updates=0), window=3)
-    told(keep, [10.0] * 5, n_imitated=0, progress=1.0)
-    with pytest.warns(UserWarning, match="did not make the agent better"):
-        told(keep, [1.0, 1.0, 1.0], n_imitated=5, progress=0.1)
-    assert told(keep, [50.0] * 3 + [0.0] * 3, n_imitated=5) == [""] * 6
-    assert keep.learning_rate_factor == 1.0
-
-
-class BestThenLost(KeepBest):
-    """The first rollout's policy without imitation is the best, and the third's is worse."""
-
-    def _watch(self, has_news):
-        self.n_watched = getattr(self, "n_watched", 0) + 1
-        self._is_best, self._is_lost = self.n_watched == 1, self.n_watched == 3
-        self.n_losses += self._is_lost
-
-
-@pytest.mark.parametrize("algorithm", [PPO, A2C])
-def test_the_best_policy_is_put_back_and_goes_on_more_slowly(algorithm):
-    sizes = {"n_steps": 32, **({"batch_size": 32, "n_epochs": 2} if algorithm is PPO else {})}
-    keep = BestThenLost(SwitchSchedule(0.2), window=3, pace=0.25)  # the first of seven rollouts is imitation
-    model = algorithm("MlpPolicy", ToyEnv("box"), seed=3, device="cpu", alpha=keep, expert=box_expert, **sizes)
-    seen = []
-
-    class See(BaseCallback):
-        def _on_step(self):
-            return True
-
-        def _on_rollout_end(self):
-            seen.append((parameters_of(model.policy).clone(), model.policy.optimizer.param_groups[0]["lr"]))
-
-    model.learn(7 * 32, callback=See())
-    policies, rates = zip(*seen, strict=True)
-    assert not policies[1].equal(policies[3])
-    assert policies[4].equal(policies[1]), "the best one is back, and the rollout of the other is left"
-    assert not policies[5].equal(policies[4])
-    assert rates[6] == pytest.approx(0.25 * rates[2])
 
 
 def test_models_don_t_share_a_schedule_s_state_and_a_new_training_begins_anew():

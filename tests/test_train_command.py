@@ -225,7 +225,7 @@ def test_a_takeover_leaves_the_agent_time_to_act_unless_told_otherwise(tmp_path,
 
 def test_the_preset_has_an_alpha_of_its_own(tmp_path, rows):
     run(tmp_path / "run", preset="feedback", expert=str(rows))
-    assert isinstance(nlf_sb3.PPO.load(tmp_path / "run" / "model.zip").alpha, nlf_sb3.schedules.KeepBest)
+    assert isinstance(nlf_sb3.PPO.load(tmp_path / "run" / "model.zip").alpha, nlf_sb3.schedules.Trial)
 
 
 def test_demonstrations_are_imitated_by_alpha_beside_injection_too(tmp_path, rows):

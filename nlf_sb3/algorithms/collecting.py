@@ -64,7 +64,7 @@ class CollectsFeedback(StagesInjection):
         assert self.env is not None
         if self.num_timesteps == 0:
             self.num_expert_queries = self.num_expert_steps = self._n_rollouts_trained = self._n_imitated = 0
-            self._before_imitation = self._best = None
+            self._before_imitation = None
             for rule in (self.alpha, *self.imitation_weights):
                 if hasattr(rule, "reset"):
                     rule.reset()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from typing import Any
 
 import numpy as np
 
@@ -13,7 +12,7 @@ from nlf_sb3.schedules import AdaptiveAlpha, TrainingState, alpha_of, as_schedul
 
 
 class FollowsSchedule(SettlesTakeovers):
-    """Knows alpha for each rollout, and keeps the policies that may have to come back: of before imitation, and the best."""
+    """Knows alpha for each rollout, and keeps the policy of before imitation as long as it may have to come back."""
 
     def _next_alpha(self) -> float:
         """Ask the schedule, once for each rollout."""
@@ -30,46 +29,22 @@ class FollowsSchedule(SettlesTakeovers):
         """Keep the policy of before the first imitation, while the schedule may still find that this does harm."""
         is_first, self._n_imitated = self._n_imitated == 0, self._n_imitated + 1
         if isinstance(self.alpha, AdaptiveAlpha) and self.alpha.is_open and is_first:
-            self._before_imitation = self._policy_and_optimizer()
+            self._before_imitation = copy.deepcopy((self.policy.state_dict(), self.policy.optimizer.state_dict()))
 
     def _was_put_back(self) -> bool:
         """
-        Put the policy of before imitation or the best one back, if the schedule finds that today's is worse.
+        Put the policy of before imitation back, if the schedule finds that it did harm.
 
         The rollout at hand was collected by the other policy, and is not trained on.
         """
-        kept = self._kept_to_put_back()
-        if kept is None:
+        schedule, kept = self.alpha, self._before_imitation
+        if not isinstance(schedule, AdaptiveAlpha) or schedule.is_open:
             return False
-        policy, optimizer = copy.deepcopy(kept)  # an optimiser goes on with the very tensors that it is given
-        self.policy.load_state_dict(policy)
-        self.policy.optimizer.load_state_dict(optimizer)
+        self._before_imitation = None
+        if not schedule.failed or kept is None:
+            return False
+        self.policy.load_state_dict(kept[0])
+        self.policy.optimizer.load_state_dict(kept[1])
         if isinstance(self.rollout_buffer, EpisodeBuffer):  # what the other policy began is no episode of this one
             self._last_episode_starts = np.ones(self.n_envs, dtype=bool)
         return True
-
-    def _kept_to_put_back(self) -> Any:
-        """The policy and optimiser that the schedule asks back, None for none; keeps and drops what it says of them."""
-        schedule = self.alpha
-        if not isinstance(schedule, AdaptiveAlpha) or schedule.is_open:
-            return None
-        before, self._before_imitation = self._before_imitation, None
-        if schedule.failed:
-            return before
-        if schedule.is_best:
-            self._best = self._policy_and_optimizer()
-        return self._best if schedule.is_lost else None
-
-    def _policy_and_optimizer(self) -> Any:
-        """Copies of their states."""
-        return copy.deepcopy((self.policy.state_dict(), self.policy.optimizer.state_dict()))
-
-    def _update_learning_rate(self, optimizers: Any) -> None:
-        """As in SB3, times the schedule's factor."""
-        super()._update_learning_rate(optimizers)
-        factor = self.alpha.learning_rate_factor if isinstance(self.alpha, AdaptiveAlpha) else 1.0
-        if factor != 1.0:
-            for optimizer in optimizers if isinstance(optimizers, list) else [optimizers]:
-                for group in optimizer.param_groups:
-                    group["lr"] *= factor
-                    self.logger.record("train/learning_rate", group["lr"])

@@ -114,7 +114,6 @@ class FeedbackSettings(OnPolicyAlgorithm):
         self._n_imitated = 0
         self._episode_returns: list[float] = []
         self._before_imitation: Any = None
-        self._best: Any = None
         # Mean and standard deviation of the agent's advantages, in the last rollout with takeovers that had them.
         self._agents_statistics: tuple[float, float] | None = None
         super().__init__(policy, env, *args, **kwargs)
@@ -172,7 +171,7 @@ class FeedbackSettings(OnPolicyAlgorithm):
     def _excluded_save_params(self) -> list[str]:
         own = ["alpha", "imitation_weights", "expert", "interpreter", "auxiliary_losses", "demonstrations"]
         own += [*_SAVED, *_PROGRESS]
-        own += ["_episode_returns", "_before_imitation", "_best", "_memory"]
+        own += ["_episode_returns", "_before_imitation", "_memory"]
         return [*super()._excluded_save_params(), *own]
 
     def save(self, path: Any, exclude: Any = None, include: Any = None) -> None:

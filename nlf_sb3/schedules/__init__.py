@@ -5,7 +5,6 @@ from nlf_sb3.schedules.by_performance import HandOver
 from nlf_sb3.schedules.by_progress import ConstantSchedule, CosineSchedule, LinearSchedule, SwitchSchedule
 from nlf_sb3.schedules.by_updates import GeometricSchedule, RandomSwitch
 from nlf_sb3.schedules.combined import Highest
-from nlf_sb3.schedules.keep_best import KeepBest
 from nlf_sb3.schedules.trial import Trial
 from nlf_sb3.schedules.use import alpha_of, as_schedule, own_copy, schedule_from_state, schedule_to_state
 
@@ -17,7 +16,6 @@ __all__ = [
     "GeometricSchedule",
     "HandOver",
     "Highest",
-    "KeepBest",
     "LinearSchedule",
     "RandomSwitch",
     "SwitchSchedule",

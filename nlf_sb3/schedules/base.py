@@ -58,21 +58,6 @@ class AdaptiveAlpha(ABC):
         """Whether the last answer says that imitation did harm, so that the policy from before it is to be put back."""
         return False
 
-    @property
-    def is_best(self) -> bool:
-        """Whether today's policy is the best so far, and to be kept."""
-        return False
-
-    @property
-    def is_lost(self) -> bool:
-        """Whether the best policy is to be put back, since today's is clearly worse."""
-        return False
-
-    @property
-    def learning_rate_factor(self) -> float:
-        """Multiplies the learning rate."""
-        return 1.0
-
 
 AlphaSchedule = Callable[[float], float] | AdaptiveAlpha
 """Maps the progress remaining (1 at the start, 0 at the end, as in SB3) to alpha; or goes by more than that."""

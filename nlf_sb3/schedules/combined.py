@@ -7,7 +7,6 @@ from typing import Any
 
 from nlf_sb3.plain_state import saved_as_plain_state
 from nlf_sb3.schedules.base import AdaptiveAlpha, TrainingState
-from nlf_sb3.schedules.keep_best import KeepBest
 from nlf_sb3.schedules.trial import Trial
 from nlf_sb3.schedules.use import alpha_of, as_schedule
 
@@ -21,8 +20,7 @@ class Highest(AdaptiveAlpha):
     >>> from nlf_sb3.schedules import HandOver, LinearSchedule
     >>> soon = Highest([HandOver(expert_return=500.0), LinearSchedule(0.1, 1.0, end_fraction=0.25)])
 
-    :param schedules: Numbers or schedules, at least one. A :class:`~nlf_sb3.schedules.Trial` or a
-        :class:`~nlf_sb3.schedules.KeepBest` goes around all of them.
+    :param schedules: Numbers or schedules, at least one. A :class:`~nlf_sb3.schedules.Trial` goes around all of them.
     """
 
     schedules: list[Any]
@@ -31,9 +29,8 @@ class Highest(AdaptiveAlpha):
         if not self.schedules:
             raise ValueError("schedules: got none, expected at least one.")
         for schedule in self.schedules:
-            if isinstance(schedule, (KeepBest, Trial)):
-                name = type(schedule).__name__
-                raise ValueError(f"schedules: got a {name}, which would go unheard. Use {name}(Highest([...])).")
+            if isinstance(schedule, Trial):
+                raise ValueError("schedules: got a Trial, which would go unheard. Use Trial(Highest([...])).")
             as_schedule(schedule)
 
     def alpha(self, state: TrainingState) -> float:

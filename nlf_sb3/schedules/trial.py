@@ -116,8 +116,8 @@ class Trial(AdaptiveAlpha):
         elif is_over or difference <= -self.standard_errors:
             self.verdict, self._failed_now = "failed", True
             warnings.warn(
-                f"Imitation did not make the agent better: mean return {mean_of(self.recent):.4g} of its latest episodes, "
-                f"{mean_of(self.first):.4g} before it. The policy from before it is put back, and alpha is 1 from here on.",
+                f"Imitation did not make the agent better: mean return {_mean(self.recent):.4g} of its latest episodes, "
+                f"{_mean(self.first):.4g} before it. The policy from before it is put back, and alpha is 1 from here on.",
                 stacklevel=2,
             )
 
@@ -136,20 +136,16 @@ def standardised_difference(first: Sequence[float], second: Sequence[float]) -> 
     if min(len(first), len(second)) < _FEW:
         return 0.0
     squared_error = sum(_variance(values) / len(values) for values in (first, second))
-    difference = mean_of(first) - mean_of(second)
+    difference = _mean(first) - _mean(second)
     if squared_error <= 0.0:
         return math.copysign(math.inf, difference) if difference else 0.0
     return difference / math.sqrt(squared_error)
 
 
-def mean_of(values: Sequence[float]) -> float:
-    """
-    :param values: Numbers
-    :return: Their mean, NaN of none
-    """
+def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values) if values else math.nan
 
 
 def _variance(values: Sequence[float]) -> float:
-    mean = mean_of(values)
+    mean = _mean(values)
     return sum((value - mean) ** 2 for value in values) / (len(values) - 1)
