@@ -18,7 +18,7 @@ demo: $(VENV)/installed
 test: $(VENV)/installed lint pytest
 
 pytest: $(VENV)/installed
-	$(BIN)/python -m pytest -n 2 --record-set $(SET)$(SUFFIX)
+	$(BIN)/python -m pytest -n 2 --dist loadfile --record-set $(SET)$(SUFFIX)
 
 test-%: constraints/%.txt
 	$(MAKE) pytest SET=$* VENV=.venv-$*$(SUFFIX) EXTRAS=test
