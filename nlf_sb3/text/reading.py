@@ -73,10 +73,13 @@ class Reader:
             parts = _TOKEN.findall(idiom)
             self._idioms.setdefault((parts[0], parts[1]), []).append((parts, self._phrases[idiom].split()))
 
+        self._idiom_starts = frozenset(start for start, _ in self._idioms)
         self._known = _KNOWN | self._ways.keys() | self._named.keys()
         self._telling = _ACTING | self._ways.keys() | self._named.keys()
         self._plain_ways = self._ways.keys() - _COMPARATIVES
-        self._own = sorted(word for word in {*self._ways, *self._named} if len(word) > 3)
+        self._own: dict[str, list[str]] = {}
+        for word in sorted(word for word in {*self._ways, *self._named} if len(word) > 3):
+            self._own.setdefault(word[0], []).append(word)
 
     def _as_one_word(self, name: str) -> str:
         name = name.lower().strip()
@@ -131,7 +134,7 @@ class Reader:
 
     def _without_idioms(self, tokens: list[str]) -> list[str]:
         """Tokens with every idiom in the one word that it means."""
-        if self._idioms.keys().isdisjoint(pairwise(tokens)):
+        if self._idiom_starts.isdisjoint(tokens) or self._idioms.keys().isdisjoint(pairwise(tokens)):
             return tokens
         read: list[str] = []
         start = 0
@@ -153,8 +156,8 @@ class Reader:
             return token
         if token.endswith("'s"):
             token = token[:-2]
-        for word in self._own:
-            if token[0] == word[0] and _is_slip(token, word):
+        for word in self._own.get(token[0], ()):
+            if _is_slip(token, word):
                 return word
         return token
 
