@@ -1,5 +1,5 @@
 """
-Learn to balance a pole from words alone: no reward, no expert action. Then read an episode beside what the teacher says of it
+Learn to balance a pole from words, with alpha 0 and no expert action. Then read an episode beside what the teacher says of it
 and what the agent makes of that.
 
     python examples/words_that_teach.py

@@ -58,7 +58,8 @@ def _prediction_alone() -> dict[str, Any]:
 _ARMS = (
     _spoken_to(
         "text",
-        "PPO with the numbers of presets.feedback and alpha 0: words about every step, read by rules; the reward is not used.",
+        "PPO with the numbers of presets.feedback and alpha 0: words about every step, read by rules. "
+        "Rollouts without a label train on the reward.",
         lambda teacher: teacher,
         _words_alone,
     ),
