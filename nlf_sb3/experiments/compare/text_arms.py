@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from gymnasium.wrappers import TransformReward
+
 from nlf_sb3 import presets
 from nlf_sb3.algorithms import PPO
 from nlf_sb3.experiments.arguments import argument_names
@@ -20,7 +22,14 @@ _NOT_TO_SET = {"env", "expert", "demonstrations", "seed", "device", "tensorboard
 MakeTeacher = Callable[[SpeakingTeacher], Teacher]
 
 
-def _spoken_to(name: str, description: str, make_teacher: MakeTeacher, defaults: Callable[[], dict[str, Any]]) -> Arm:
+def _spoken_to(
+    name: str,
+    description: str,
+    make_teacher: MakeTeacher,
+    defaults: Callable[[], dict[str, Any]],
+    *,
+    hides_reward: bool = False,
+) -> Arm:
     """
     PPO that hears a teacher and nothing else of an expert.
 
@@ -28,12 +37,16 @@ def _spoken_to(name: str, description: str, make_teacher: MakeTeacher, defaults:
     :param description: What it is
     :param make_teacher: From a teacher who speaks of what was done to the one who is heard
     :param defaults: PPO's arguments, and the teacher's
+    :param hides_reward: Whether every reward that PPO sees is 0: at alpha 0 it would still train rollouts without labels, and
+        share the clipping of gradients
     :return: The arm
     """
 
     def train(task: Task) -> None:
         arguments = {**defaults(), **task.arguments}
         env = task.make_env()
+        if hides_reward:
+            env = TransformReward(env, lambda reward: 0.0)
         names = names_of(task.env_id, env.action_space)
         of_the_teacher = {key: arguments.pop(key) for key in _OF_THE_TEACHER & arguments.keys()}
         teacher = make_teacher(SpeakingTeacher(task.expert, names, **of_the_teacher))
@@ -58,16 +71,17 @@ def _prediction_alone() -> dict[str, Any]:
 _ARMS = (
     _spoken_to(
         "text",
-        "PPO with the numbers of presets.feedback and alpha 0: words about every step, read by rules. "
-        "Rollouts without a label train on the reward.",
+        "PPO with the numbers of presets.feedback and alpha 0: words about every step, read by rules. The reward is hidden.",
         lambda teacher: teacher,
         _words_alone,
+        hides_reward=True,
     ),
     _spoken_to(
         "text-sparse",
         "The same, with words about one step in ten.",
         lambda teacher: teacher,
         lambda: {**_words_alone(), "probability": 0.1},
+        hides_reward=True,
     ),
     _spoken_to(
         "text-joint",
