@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from gymnasium.wrappers import TransformReward
-
 from nlf_sb3 import presets
 from nlf_sb3.algorithms import PPO
 from nlf_sb3.experiments.arguments import argument_names
@@ -45,14 +43,13 @@ def _spoken_to(
     def train(task: Task) -> None:
         arguments = {**defaults(), **task.arguments}
         env = task.make_env()
-        if hides_reward:
-            env = TransformReward(env, lambda reward: 0.0)
         names = names_of(task.env_id, env.action_space)
         of_the_teacher = {key: arguments.pop(key) for key in _OF_THE_TEACHER & arguments.keys()}
         teacher = make_teacher(SpeakingTeacher(task.expert, names, **of_the_teacher))
         if arguments.pop("interprets", True):
             arguments["interpreter"] = RuleInterpreter(names)
-        model = PPO(env=FeedbackWrapper(env, teacher), seed=task.seed, device="cpu", **arguments)
+        heard = FeedbackWrapper(env, teacher, score_as_reward="replace" if hides_reward else None)  # without a score 0
+        model = PPO(env=heard, seed=task.seed, device="cpu", **arguments)
         model.learn(task.timesteps, callback=task.recorder.callback())
         env.close()
 
