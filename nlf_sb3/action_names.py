@@ -59,6 +59,7 @@ class ActionNames:
 
     :param space: A Box, Discrete or MultiDiscrete space
     :param dimensions: One for each dimension of the flattened action; None for ordinals, down and up
+    :raises TypeError: For dimensions that aren't several :class:`Dimension`
     :raises ValueError: For another space, or another number of dimensions
     """
 
@@ -75,7 +76,7 @@ class ActionNames:
         self.space = space
         self.is_discrete = not isinstance(space, spaces.Box)
         self.low, self.high = low.astype(np.float64), high.astype(np.float64)
-        self.dimensions = _default_dimensions(n_dimensions) if dimensions is None else tuple(dimensions)
+        self.dimensions = _default_dimensions(n_dimensions) if dimensions is None else _several(dimensions)
         if len(self.dimensions) != n_dimensions:
             raise ValueError(f"dimensions: got {len(self.dimensions)}, expected {n_dimensions} for {space}.")
         span = self.high - self.low
@@ -107,6 +108,16 @@ class ActionNames:
             rows = np.rint(rows)
         dtype: Any = self.space.dtype
         return rows.astype(dtype).reshape(len(rows), *(self.space.shape or ()))
+
+
+def _several(dimensions: Any) -> tuple[Dimension, ...]:
+    """Dimensions as a tuple."""
+    if isinstance(dimensions, Sequence) and all(isinstance(dimension, Dimension) for dimension in dimensions):
+        return tuple(dimensions)
+    raise TypeError(
+        f"dimensions: got {dimensions!r}, expected a list with a Dimension for each dimension of the action. "
+        'Write [Dimension("push", low="left", high="right")].'
+    )
 
 
 def _default_dimensions(n_dimensions: int) -> tuple[Dimension, ...]:

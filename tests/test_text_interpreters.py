@@ -323,6 +323,18 @@ def test_bad_names_are_refused(make, message):
         make()
 
 
+@pytest.mark.parametrize("dimensions", [["push"], Dimension("push"), "push"], ids=["strings", "single", "string"])
+def test_dimensions_are_a_list_of_them(dimensions):
+    with pytest.raises(TypeError, match=r"expected a list with a Dimension .* Write \[Dimension"):
+        ActionNames(spaces.Box(-1, 1, (1,)), dimensions)
+
+
+def test_idioms_may_be_of_one_word_and_names_may_have_curly_apostrophes():
+    assert read(PENDULUM, "Make a u-turn.", [1.0])[0] == [-1]
+    names = ActionNames(spaces.Box(-1, 1, (1,)), [Dimension("robot’s arm")])
+    assert read(names, "move the robot's arm up", [0.0])[0] == [1]
+
+
 def test_encoding_and_reading_are_cheap():
     rng = np.random.default_rng(0)
     lines = [line["text"] for line in held_out() if line["vocabulary"] == "pendulum"]

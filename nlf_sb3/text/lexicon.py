@@ -50,7 +50,7 @@ SIZE_LARGE = _words(
 )
 KEEP = _words("keep continue stay carry maintain same again hold stick repeat")
 """What asks for the same again."""
-OPPOSITE = _words("opposite other reverse reversed contrary wrong u-turn")
+OPPOSITE = _words("opposite other reverse reversed contrary wrong")
 """Before "way", "direction" and the like."""
 WAYS = _words("way direction side directions round end")
 PAST = _words(
@@ -122,7 +122,7 @@ IDIOMS = {
         keep: go on
         never: under no circumstances
         don't: try not to
-        other way: other way round / other way around / about face
+        other way: other way round / other way around / about face / u-turn
         too little: not enough / nowhere near enough
         """.strip().splitlines()
     for meaning, _, idioms in [line.strip().partition(":")]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from itertools import pairwise
 from typing import NamedTuple
 
 from nlf_sb3.action_names import ActionNames
@@ -68,12 +67,10 @@ class Reader:
                     self._quantities.add(index)
                     for word in (*verbs, "high" if direction > 0 else "low"):
                         self._add(word, (index, direction))
-        self._idioms: dict[tuple[str, str], list[tuple[list[str], list[str]]]] = {}
+        self._idioms: dict[str, list[tuple[list[str], list[str]]]] = {}
         for idiom in sorted(self._phrases, key=len, reverse=True):
-            parts = _TOKEN.findall(idiom)
-            self._idioms.setdefault((parts[0], parts[1]), []).append((parts, self._phrases[idiom].split()))
-
-        self._idiom_starts = frozenset(start for start, _ in self._idioms)
+            parts = _tokens(idiom)
+            self._idioms.setdefault(parts[0], []).append((parts, self._phrases[idiom].split()))
         self._known = _KNOWN | self._ways.keys() | self._named.keys()
         self._telling = _ACTING | self._ways.keys() | self._named.keys()
         self._plain_ways = self._ways.keys() - _COMPARATIVES
@@ -83,7 +80,7 @@ class Reader:
 
     def _as_one_word(self, name: str) -> str:
         name = name.lower().strip()
-        joined = "-".join(_TOKEN.findall(name))
+        joined = "-".join(_tokens(name))
         if joined != name:
             self._phrases[name] = joined
         return joined
@@ -107,8 +104,7 @@ class Reader:
         :param text: A remark
         :return: What it says
         """
-        cut = text[:_MAX_CHARACTERS].lower().replace("\N{RIGHT SINGLE QUOTATION MARK}", "'")
-        tokens = self._without_idioms(_TOKEN.findall(cut))
+        tokens = self._without_idioms(_tokens(text[:_MAX_CHARACTERS]))
         tally = _Tally()
         clause: list[str] = []
         known = self._known
@@ -134,13 +130,12 @@ class Reader:
 
     def _without_idioms(self, tokens: list[str]) -> list[str]:
         """Tokens with every idiom in the one word that it means."""
-        if self._idiom_starts.isdisjoint(tokens) or self._idioms.keys().isdisjoint(pairwise(tokens)):
+        if self._idioms.keys().isdisjoint(tokens):
             return tokens
         read: list[str] = []
         start = 0
         while start < len(tokens):
-            following = tokens[start + 1] if start + 1 < len(tokens) else ""
-            for parts, meaning in self._idioms.get((tokens[start], following), ()):
+            for parts, meaning in self._idioms.get(tokens[start], ()):
                 if tokens[start : start + len(parts)] == parts:
                     read += meaning
                     start += len(parts)
@@ -265,7 +260,7 @@ class _Clause:
             self.judgement -= 1
         elif token == "enough" and self.negated:
             self.lacking, self.negated = True, False
-        elif token in words.OPPOSITE and (following in words.WAYS or token in ("opposite", "reverse", "contrary", "u-turn")):
+        elif token in words.OPPOSITE and (following in words.WAYS or token in ("opposite", "reverse", "contrary")):
             self._turned = not self.negated
             self.judgement -= token == "wrong"
         else:
@@ -327,6 +322,11 @@ class _Clause:
             tally.place([(self.dimension, 1)], more, False, self.dimension)
         else:
             tally.more = more or tally.more
+
+
+def _tokens(text: str) -> list[str]:
+    """Words, numbers and signs, in lower case."""
+    return _TOKEN.findall(text.lower().replace("\N{RIGHT SINGLE QUOTATION MARK}", "'"))
 
 
 def _is_slip(token: str, word: str) -> bool:
