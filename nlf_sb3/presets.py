@@ -7,7 +7,10 @@ from typing import Any
 
 import torch as th
 
-from nlf_sb3.schedules import AlphaSchedule, HandOver, Highest, LinearSchedule, Trial
+from nlf_sb3.schedules import AlphaSchedule, HandOver, Highest, LinearSchedule, LongerRollouts, Trial
+
+_ALONE = 0.25
+"""Share of training after which PPO goes on without labels."""
 
 
 def paper(algorithm: str = "REINFORCE") -> dict[str, Any]:
@@ -50,10 +53,10 @@ def feedback(algorithm: str = "PPO", expert_return: float | None = None) -> dict
     What learns fast from feedback, and leaves a teacher behind who has no more to teach.
 
     PPO's: short rollouts and small minibatches, a learning rate that falls from 3e-3 to a third in the first tenth of
-    training and then to nothing, a narrow start of the spread, and every label imitated again and again
-    (``label_memory``). Imitation is on trial (:class:`~nlf_sb3.schedules.Trial`): nine tenths of the objective at first, and
-    less as the agent comes near the expert's return (:class:`~nlf_sb3.schedules.HandOver`), and none from a quarter of the
-    training on.
+    training, a narrow start of the spread, and every label imitated again and again (``label_memory``). Imitation is on trial
+    (:class:`~nlf_sb3.schedules.Trial`): nine tenths of the objective at first, and less as the agent comes near the expert's
+    return (:class:`~nlf_sb3.schedules.HandOver`), and none from a quarter of the training on. There rollouts become longer
+    (:class:`~nlf_sb3.schedules.LongerRollouts`), and the learning rate goes on from 4e-4 to nothing.
 
     The other algorithms': normalised returns or advantages, larger steps than the defaults', and half of each.
     Figures are in the README.
@@ -65,13 +68,14 @@ def feedback(algorithm: str = "PPO", expert_return: float | None = None) -> dict
     """
     shared: dict[str, Any] = {"policy": "MlpPolicy", "alpha": 0.5, "imitation": "nll", "injection": "bounded"}
     ppo = {
-        "learning_rate": _falling_from(3e-3),
+        "learning_rate": _falling_from(3e-3, 4e-4, _ALONE),
         "n_steps": 48,
         "batch_size": 16,
         "n_epochs": 10,
         "alpha": Trial(_hand_over(expert_return)),
         "label_memory": 100_000,
         "label_replay": 4.0,
+        "longer_rollouts": LongerRollouts(n_steps=1024, batch_size=32, begin=_ALONE),
     }
     own: dict[str, dict[str, Any]] = {
         "REINFORCE": {"learning_rate": 5e-3, "n_episodes": 4, "batch_size": 1, "normalize_returns": True},
@@ -102,12 +106,12 @@ def injection(algorithm: str = "PPO") -> dict[str, Any]:
     """
     arguments = feedback(algorithm)
     if algorithm in ("PPO", "MaskablePPO"):
-        arguments.update(learning_rate=_in_a_line_from(1e-3), alpha=0.5, label_memory=0)
+        arguments.update(learning_rate=_in_a_line_from(1e-3), alpha=0.5, label_memory=0, longer_rollouts=None)
     return arguments
 
 
 def _hand_over(expert_return: float | None) -> AlphaSchedule:
-    soon = LinearSchedule(0.1, 1.0, end_fraction=0.25)
+    soon = LinearSchedule(0.1, 1.0, end_fraction=_ALONE)
     if expert_return is None or expert_return <= 0:
         return soon
     return Highest([HandOver(expert_return, start=0.1, begin_at=0.5, end_at=0.95), soon])
@@ -123,13 +127,20 @@ def _in_a_line_from(largest: float) -> Callable[[float], float]:
     return learning_rate
 
 
-def _falling_from(largest: float) -> Callable[[float], float]:
-    """A learning rate that falls to a third in the first tenth of training, and to nothing in a line to its end."""
+def _falling_from(largest: float, alone: float, begin_alone: float) -> Callable[[float], float]:
+    """
+    A learning rate that falls to a third in the first tenth of training, and slowly while labels teach.
+
+    :param largest: At first
+    :param alone: When the agent goes on without labels; it falls to nothing from there
+    :param begin_alone: Share of training after which it does
+    """
 
     # Nested, so that it is saved by value: a model has to load where nlf_sb3 isn't installed.
     def learning_rate(progress_remaining: float) -> float:
-        done = 1.0 - progress_remaining
-        rate: float = largest * 3.0 ** (-min(done / 0.1, 1.0))
-        return rate if done < 0.1 else rate * max(progress_remaining, 0.0) / 0.9
+        done, left = 1.0 - progress_remaining, max(progress_remaining, 0.0)
+        if done >= begin_alone:
+            return alone * left / (1.0 - begin_alone)
+        return largest * 3.0 ** (-done / 0.1) if done < 0.1 else largest / 3.0 * left / 0.9
 
     return learning_rate

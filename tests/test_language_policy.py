@@ -184,6 +184,17 @@ def test_forbidden_tokens_are_never_sampled_and_never_evaluated():
         assert set(response) <= {"a"}
 
 
+def test_prompts_are_a_list_and_leave_room_for_a_response():
+    model = policy()
+    with pytest.raises(TypeError, match=r"got a single text, 'q\?'; expected a list. Write \['q\?'\]"):
+        respond(model, ByteTokenizer(), "q?", 4)
+    room = model.language_model.config.max_position_embeddings
+    (response,) = respond(model, ByteTokenizer(), ["q" * (room - 5)], 4)  # a token begins every prompt
+    assert isinstance(response, str)
+    with pytest.raises(ValueError, match=f"one of {room - 3} tokens and 4 of a response .* room for {room - 4}"):
+        respond(model, ByteTokenizer(), ["q?", "q" * (room - 4)], 4)
+
+
 def test_prediction_is_greedy_or_sampled_for_one_observation_or_several():
     model = enliven(policy())
     observations = padded([1, 2, 3], [4])

@@ -331,7 +331,7 @@ def test_dimensions_are_a_list_of_them(dimensions):
 
 def test_idioms_may_be_of_one_word_and_names_may_have_curly_apostrophes():
     assert read(PENDULUM, "Make a u-turn.", [1.0])[0] == [-1]
-    names = ActionNames(spaces.Box(-1, 1, (1,)), [Dimension("robot’s arm")])
+    names = ActionNames(spaces.Box(-1, 1, (1,)), [Dimension("robot\N{RIGHT SINGLE QUOTATION MARK}s arm")])
     assert read(names, "move the robot's arm up", [0.0])[0] == [1]
 
 

@@ -1,6 +1,7 @@
 """Words in training: labels made of remarks, blame that pushes away, predicted words, and what is refused."""
 
 import io
+import warnings
 
 import gymnasium as gym
 import numpy as np
@@ -61,6 +62,28 @@ def test_every_algorithm_learns_what_words_ask_for(kind, algorithm):
     before = distance()
     model.learn(800, **({"use_masking": False} if algorithm is MaskablePPO else {}))
     assert distance() < 0.8 * before
+
+
+def warnings_of(steps=64, teacher=lambda transition: Feedback(text="Go up."), **arguments):
+    model = make(PPO, FeedbackWrapper(ToyEnv("box"), teacher), **arguments)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        model.learn(steps)
+    return [str(warning.message) for warning in caught if "carried text" in str(warning.message)]
+
+
+def test_text_that_nothing_reads_is_pointed_out_once():
+    (message,) = warnings_of()
+    assert "nothing reads it. Pass interpreter=" in message
+    assert warnings_of(expert=lambda observations: np.zeros((len(observations), 2))) == []
+    assert warnings_of(auxiliary_losses=[TextPrediction()]) == []
+
+
+def test_text_of_which_nothing_is_understood_is_pointed_out_once():
+    names = ActionNames(ToyEnv("box").action_space)
+    (message,) = warnings_of(teacher=lambda t: Feedback(text="lorem ipsum"), interpreter=RuleInterpreter(names))
+    assert "made a label of none of it" in message
+    assert warnings_of(interpreter=RuleInterpreter(names)) == []
 
 
 def test_a_remark_becomes_the_label_that_coach_would_make():

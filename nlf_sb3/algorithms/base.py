@@ -15,8 +15,8 @@ from nlf_sb3.algorithms.imitation import ImitationTerm
 from nlf_sb3.algorithms.injecting import TrainsOnInjected
 from nlf_sb3.algorithms.injection import InjectionTerm
 from nlf_sb3.algorithms.joint import attached_loss, gradient_norms
+from nlf_sb3.algorithms.rollout_sizes import SizesRollouts
 from nlf_sb3.algorithms.rows import InjectedRows
-from nlf_sb3.algorithms.scheduling import FollowsSchedule
 from nlf_sb3.algorithms.takeover import TakeoverWeights
 from nlf_sb3.buffers.minibatches import Minibatch
 from nlf_sb3.closed_forms import Cotangents
@@ -47,7 +47,7 @@ class Update:
         return self.has_auxiliary or self.imitation is not None or self.injected is not None or self.weights is not None
 
 
-class FeedbackAlgorithm(FollowsSchedule, TrainsOnInjected):
+class FeedbackAlgorithm(SizesRollouts, TrainsOnInjected):
     """
     Mix into an on-policy algorithm of SB3, in front of it. Arguments that are not listed here are the original's.
 
@@ -100,6 +100,9 @@ class FeedbackAlgorithm(FollowsSchedule, TrainsOnInjected):
         aggregates them; the oldest make room. They stay in the scale that the policy saw them in, and are not saved with the
         model. 0 for none
     :param label_replay: Labels drawn from the memory for each row of a rollout
+    :param longer_rollouts: Size of rollouts and minibatches once alpha is 1 for good
+        (:class:`~nlf_sb3.schedules.LongerRollouts`): labels teach in short ones, the policy gradient in longer ones. For
+        algorithms that count a rollout's steps. None for the same size throughout
     :param mode_trains_std: Let labels that are the expert's mode train the standard deviation too, and don't smooth those of
         choices (:func:`~nlf_sb3.distributions.log_prob_of_mode`)
     :param on_error: ``"raise"``, or ``"skip"`` to count bad feedback (``feedback/skipped``) and go on
@@ -112,13 +115,17 @@ class FeedbackAlgorithm(FollowsSchedule, TrainsOnInjected):
         alpha = self._next_alpha()
         if self._was_put_back():
             self._record_feedback(alpha)
-            return
+        else:
+            self._learn_from_rollout(alpha)
+        self._size_rollouts(alpha)
+
+    def _learn_from_rollout(self, alpha: float) -> None:
         weights = self._settle_takeovers()
         imitation = self._imitation_term(alpha, is_settled=weights is not None and self.injection != "plain")
         if imitation is not None:
             self._before_imitating()
         injected = self._injected_rows()
-        self._warn_of_broken_promise()
+        self._warn_of_lost_feedback()
         teaches = self.expert is not None or self.demonstrations is not None or imitation is not None
         self._record_feedback(alpha if teaches else None)
         n_rows = len(self.rollout_buffer.row_indices())

@@ -10,6 +10,7 @@ import numpy as np
 from stable_baselines3.common.vec_env import unwrap_vec_normalize
 
 from nlf_sb3.algorithms.imitation import in_policy_scale
+from nlf_sb3.algorithms.lost_feedback import lost_feedback
 from nlf_sb3.algorithms.staging import StagesInjection
 from nlf_sb3.algorithms.statistics import FeedbackStatistics, expert_agreement
 from nlf_sb3.algorithms.wrapper_order import check_wrapper_order
@@ -36,7 +37,7 @@ class CollectsFeedback(StagesInjection):
         keep_feedback(self.rollout_buffer)
         self._statistics = FeedbackStatistics()
         self._raw_last_obs: Observations | None = None
-        self._promised_feedback = False
+        self._is_first_rollout = False
 
     def set_random_seed(self, seed: int | None = None) -> None:
         """
@@ -50,7 +51,7 @@ class CollectsFeedback(StagesInjection):
             self.expert.seed(derived_seed(seed, "expert"))
 
     def _excluded_save_params(self) -> list[str]:
-        own = ["_feedback_rng", "_statistics", "_raw_last_obs", "_promised_feedback", "_expert_acted"]
+        own = ["_feedback_rng", "_statistics", "_raw_last_obs", "_is_first_rollout", "_expert_acted"]
         return [*super()._excluded_save_params(), *own]
 
     def _setup_learn(self, *args: Any, **kwargs: Any) -> Any:
@@ -71,7 +72,7 @@ class CollectsFeedback(StagesInjection):
         self._episode_returns = []
         self._expert_acted = [False] * self.n_envs
         self._prepare_for_injection()
-        self._promised_feedback = any(self.env.env_is_wrapped(FeedbackWrapper))
+        self._is_first_rollout = True
         self._raw_last_obs = self._original_observations()
         return result
 
@@ -135,15 +136,19 @@ class CollectsFeedback(StagesInjection):
             self.rollout_buffer.add_remark(env, feedback)
         self._statistics.count(feedback)
 
-    def _warn_of_broken_promise(self) -> None:
-        statistics = self._statistics
-        if self._promised_feedback and not statistics.total_records and not statistics.skipped:
-            warnings.warn(
-                f"The environment has a FeedbackWrapper, but the first {self.num_timesteps} steps carried no feedback: its "
-                "teachers returned None. This rollout trains as plain Stable-Baselines3 does.",
-                stacklevel=3,
-            )
-        self._promised_feedback = False
+    def _warn_of_lost_feedback(self) -> None:
+        """After the first rollout of a training: say once what was promised or given, and teaches nothing."""
+        if not self._is_first_rollout:
+            return
+        self._is_first_rollout = False
+        message = lost_feedback(
+            self._statistics,
+            is_promised=any(self.env.env_is_wrapped(FeedbackWrapper)),  # type: ignore[union-attr]
+            has_interpreter=self.interpreter is not None,
+            has_other_use=bool(self.num_expert_queries or self.auxiliary_losses),
+        )
+        if message is not None:
+            warnings.warn(f"The first {self.num_timesteps} steps {message}", stacklevel=3)
 
     def _record_feedback(self, alpha: float | None) -> None:
         buffer = self.rollout_buffer

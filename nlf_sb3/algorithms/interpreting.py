@@ -38,6 +38,7 @@ class ReadsRemarks(AsksExpert):
             weights = np.where(allowed_rows(targets.actions, masks, self.action_space), weights, 0.0)
         self._record_reading(remarks, corrections, weights)
         rows, kept = rows[weights != 0], weights != 0
+        self._statistics.count_used_texts(len(rows))
         steps, envs = rows % buffer.buffer_size, rows // buffer.buffer_size
         buffer.label_actions[steps, envs] = targets.actions[kept]
         buffer.label_kinds[steps, envs] = MODE

@@ -17,7 +17,7 @@ from nlf_sb3.demonstrations import Demonstrations
 from nlf_sb3.errors import FeedbackError
 from nlf_sb3.lean_vec_env import make_lean
 from nlf_sb3.plain_state import from_plain, to_plain
-from nlf_sb3.schedules import AlphaSchedule, as_schedule, own_copy, schedule_from_state, schedule_to_state
+from nlf_sb3.schedules import AlphaSchedule, LongerRollouts, as_schedule, own_copy, schedule_from_state, schedule_to_state
 from nlf_sb3.teachers.any_expert import as_expert
 from nlf_sb3.teachers.experts import Expert
 from nlf_sb3.text.corrections import Interpreter
@@ -53,7 +53,14 @@ _SAVED = (
     "on_error",
     "log_gradients",
 )
-_PROGRESS = ("num_expert_queries", "num_expert_steps", "_agents_statistics", "_n_rollouts_trained", "_n_imitated")
+_PROGRESS = (
+    "num_expert_queries",
+    "num_expert_steps",
+    "_agents_statistics",
+    "_n_rollouts_trained",
+    "_n_imitated",
+    "_first_size",
+)
 
 
 class FeedbackSettings(OnPolicyAlgorithm):
@@ -83,6 +90,7 @@ class FeedbackSettings(OnPolicyAlgorithm):
         max_expert_queries: int | None = None,
         label_memory: int = 0,
         label_replay: float = 1.0,
+        longer_rollouts: LongerRollouts | None = None,
         mode_trains_std: bool = False,
         on_error: Literal["raise", "skip"] = "raise",
         log_gradients: bool = False,
@@ -105,6 +113,8 @@ class FeedbackSettings(OnPolicyAlgorithm):
         self.max_expert_queries = max_expert_queries
         self.label_memory = label_memory
         self.label_replay = label_replay
+        self.longer_rollouts = longer_rollouts
+        self._first_size: tuple[int, int | None] | None = None
         self.mode_trains_std = mode_trains_std
         self.on_error = on_error
         self.log_gradients = log_gradients
@@ -169,7 +179,7 @@ class FeedbackSettings(OnPolicyAlgorithm):
         return expert_weights(self.injection_weights, self.injection_max_weight, is_bounded=self.injection == "bounded")
 
     def _excluded_save_params(self) -> list[str]:
-        own = ["alpha", "imitation_weights", "expert", "interpreter", "auxiliary_losses", "demonstrations"]
+        own = ["alpha", "imitation_weights", "longer_rollouts", "expert", "interpreter", "auxiliary_losses", "demonstrations"]
         own += [*_SAVED, *_PROGRESS]
         own += ["_episode_returns", "_before_imitation", "_memory"]
         return [*super()._excluded_save_params(), *own]
@@ -187,6 +197,7 @@ class FeedbackSettings(OnPolicyAlgorithm):
         adaptive = {
             "alpha": schedule_to_state(as_schedule(self.alpha)),
             "imitation_weights": to_plain(list(self.imitation_weights)),
+            "longer_rollouts": to_plain(self.longer_rollouts),
         }
         self.__dict__[STATE_KEY] = {**adaptive, **state}
         try:
@@ -213,8 +224,9 @@ class FeedbackSettings(OnPolicyAlgorithm):
                     setattr(model, name, state[name])
             if "alpha" not in kwargs:
                 model.alpha = schedule_from_state(state["alpha"])
-            if "imitation_weights" in state and "imitation_weights" not in kwargs:
-                model.imitation_weights = from_plain(state["imitation_weights"])
+            for name in ("imitation_weights", "longer_rollouts"):
+                if name in state and name not in kwargs:
+                    setattr(model, name, from_plain(state[name]))
         model.alpha, model.imitation_weights = own_copy(model.alpha), copy.deepcopy(model.imitation_weights)
         model._check_settings()
         return model

@@ -27,6 +27,8 @@ class FeedbackStatistics:
     dropped_segments: int = 0
     total_records: int = 0
     total_executed: int = 0
+    total_texts: int = 0
+    total_texts_used: int = 0
     _steps: int = 0
     _executed: int = 0
     _records: int = 0
@@ -48,8 +50,15 @@ class FeedbackStatistics:
         self.total_records += 1
         self._records += 1
         self._texts += feedback.text is not None
+        self.total_texts += feedback.text is not None
         if feedback.score is not None:
             self._scores.append(feedback.score)
+
+    def count_used_texts(self, n_texts: int) -> None:
+        """
+        :param n_texts: Remarks that became labels
+        """
+        self.total_texts_used += n_texts
 
     def count_executed(self) -> None:
         """Count a step in which somebody else acted."""

@@ -18,6 +18,7 @@ from torch import nn
 from torch.nn import functional
 
 from nlf_sb3.buffers import EpisodeBuffer
+from nlf_sb3.buffers.resizing import resize_rollout_buffer
 from nlf_sb3.errors import FeedbackError, require
 from nlf_sb3.observations import index_observations
 from nlf_sb3.seeding import derived_generator
@@ -134,15 +135,14 @@ def _long_rollouts(model: Any, n_rows: int) -> Iterator[None]:
         yield  # its returns are Monte Carlo's already, and its size its own
         return
     before = model.n_steps, buffer.gae_lambda
-    model.n_steps = buffer.buffer_size = max(model.n_steps, -(-n_rows // model.n_envs))
+    model.n_steps = max(model.n_steps, -(-n_rows // model.n_envs))
     buffer.gae_lambda = 1.0
-    buffer.reset()
+    resize_rollout_buffer(buffer, model.n_steps)
     try:
         yield
     finally:
         model.n_steps, buffer.gae_lambda = before
-        buffer.buffer_size = model.n_steps
-        buffer.reset()
+        resize_rollout_buffer(buffer, model.n_steps)
 
 
 def _masking(model: Any) -> dict[str, Any]:

@@ -8,13 +8,13 @@ from typing import Any
 
 import torch as th
 
-from nlf_sb3.language.tokenizers import Prompt, Tokenizer
+from nlf_sb3.language.tokenizers import Prompt, Tokenizer, as_tokenizer
 
 
 @th.no_grad()
 def respond(
     policy: Any,
-    tokenizer: Tokenizer,
+    tokenizer: Any,
     prompts: Sequence[Prompt],
     max_new_tokens: int,
     *,
@@ -25,19 +25,30 @@ def respond(
     Responses by transformers' own ``generate``, prompts padded at their left. The policy's forbidden tokens are left out.
 
     :param policy: A :class:`~nlf_sb3.language.CausalLMPolicy`
-    :param tokenizer: Of its environment
+    :param tokenizer: Of its environment, or Hugging Face's own
     :param prompts: Texts or conversations
     :param max_new_tokens: The longest response
     :param sample: Sample at the policy's temperature; else the likeliest token each time
     :param batch_size: Prompts at a time
     :return: A response for each prompt
+    :raises TypeError: For a single text
+    :raises ValueError: For a prompt that leaves a response no room in the model
     """
+    if isinstance(prompts, str):
+        raise TypeError(f"prompts: got a single text, {prompts[:40]!r}; expected a list. Write [{prompts[:20]!r}].")
+    tokenizer = as_tokenizer(tokenizer)
+    room = getattr(policy.language_model.config, "max_position_embeddings", math.inf) - max_new_tokens
     policy.set_training_mode(False)
     forbidden = list(policy.forbidden_tokens)
     responses = []
     for start in range(0, len(prompts), batch_size):
         rows = [tokenizer.encode_prompt(prompt) for prompt in prompts[start : start + batch_size]]
         longest = max(map(len, rows))
+        if longest > room:
+            raise ValueError(
+                f"prompts: one of {longest} tokens and {max_new_tokens} of a response are more than the model can see; it has "
+                f"room for {room}. Shorten the prompt or max_new_tokens."
+            )
         tokens = th.tensor([[tokenizer.eos] * (longest - len(row)) + row for row in rows], device=policy.device)
         mask = th.tensor([[0] * (longest - len(row)) + [1] * len(row) for row in rows], device=policy.device)
         sampling = {"do_sample": True, "top_k": 0, "top_p": 1.0, "temperature": policy.temperature} if sample else {}

@@ -44,7 +44,8 @@ class Asks(BaseCallback):
         self.answers: list[dict[str, Any]] = []
 
     def _on_rollout_start(self) -> None:
-        # The last rollout's update is made by now; a next rollout would go beyond the budget.
+        # The last rollout's update is made by now. No rollout begins that isn't a whole batch within the budget; one that has
+        # begun takes in every response that ends at its last step, and may go a few beyond.
         self._is_over = self.n_responses + self._options.batch > self._options.responses
         if self.n_responses >= self._next and not self._is_over:
             self.evaluate()
@@ -102,12 +103,13 @@ def perform(options: Tune, method: str, seed: int, split: Split, folder: Path, t
     if options.warm_up:
         warm_up(learner, options, split.train, seed)
     asks = Asks(learner, options, split, tell)
-    # Steps are tokens; the callback ends training before the budget of responses would be exceeded.
+    # Steps are tokens, more than are ever needed: the callback ends training by responses.
     learner.model.learn((options.responses + options.batch) * options.max_new_tokens, callback=asks)
     asks.evaluate()
     if options.save_models:
         learner.model.save(folder / "model")
-        learner.model.policy.save_pretrained(str(folder / "pretrained"))
+        theirs = getattr(learner.tokenizer, "tokenizer", None)  # bytes have none
+        learner.model.policy.save_pretrained(str(folder / "pretrained"), theirs)
     with (folder / "responses.jsonl").open("w", encoding="utf-8") as file:
         file.writelines(json.dumps(answer, ensure_ascii=False) + "\n" for answer in asks.answers)
     rows = [{"method": method, "seed": seed, **row} for row in asks.rows]

@@ -1,0 +1,116 @@
+"""Rollouts that become longer during training: their sizes, what is saved of them, and what they refuse."""
+
+import numpy as np
+import pytest
+import stable_baselines3
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.vec_env import DummyVecEnv
+
+from nlf_sb3 import PPO, REINFORCE
+from nlf_sb3.interop.critic import warm_up_critic
+from nlf_sb3.schedules import LinearSchedule, LongerRollouts
+from tests.contrib_helpers import MaskedToy, masked_expert
+from tests.helpers import ToyEnv, box_expert
+from tests.learners import is_finite, learner, parameters_of
+
+LONGER = LongerRollouts(n_steps=24, batch_size=16, begin=0.5)
+SETTINGS = {"longer_rollouts": LONGER, "alpha": LinearSchedule(0.1, 1.0, end_fraction=0.5)}
+COUNTS_STEPS = ("A2C", "PPO", "TRPO", "RecurrentPPO", "MaskablePPO")
+
+
+class Ends(BaseCallback):
+    """Notes where rollouts end, and the size of their minibatches."""
+
+    def __init__(self):
+        super().__init__()
+        self.rollouts = []
+
+    def _on_step(self):
+        return True
+
+    def _on_rollout_end(self):
+        self.rollouts.append((self.num_timesteps, getattr(self.model, "batch_size", None)))
+
+
+def ends_of(model, timesteps, **kwargs):
+    ends = Ends()
+    model.learn(timesteps, callback=ends, **kwargs)
+    return ends.rollouts
+
+
+def model_of(algorithm="PPO", **kwargs):
+    masked = algorithm == "MaskablePPO"
+    env = MaskedToy(is_strict=True) if masked else ToyEnv("box")
+    expert = masked_expert if masked else box_expert
+    return learner(algorithm, DummyVecEnv([lambda: env]), **{**SETTINGS, "expert": expert, **kwargs})
+
+
+@pytest.mark.parametrize("algorithm", COUNTS_STEPS)
+def test_rollouts_become_longer_from_a_share_of_training_on(algorithm):
+    model = model_of(algorithm)
+    before = parameters_of(model)
+    short, long = (None, None) if algorithm == "A2C" else (8, 16)
+    expected = [(12, short), (24, short), (36, short), (48, short), (72, long), (96, long)]
+    assert ends_of(model, 96) == expected
+    assert is_finite(model)
+    assert not np.array_equal(parameters_of(model), before)
+    assert ends_of(model, 96) == expected, "a new training begins with short ones"
+    assert ends_of(model, 48, reset_num_timesteps=False) == [(120, long), (144, long)], "and a longer one goes on"
+
+
+def test_rollouts_stay_short_where_labels_teach_to_the_end():
+    assert ends_of(model_of(alpha=0.5), 60) == [(12, 8), (24, 8), (36, 8), (48, 8), (60, 8)]
+    assert ends_of(model_of(alpha=1.0), 60) == [(12, 8), (24, 8), (36, 8), (60, 16)]
+
+
+class ResizedByHand(stable_baselines3.PPO):
+    def train(self):
+        super().train()
+        if self.num_timesteps == 48:
+            self.n_steps, self.batch_size = 24, 16
+            spaces = self.observation_space, self.action_space
+            self.rollout_buffer = type(self.rollout_buffer)(24, *spaces, self.device, self.gae_lambda, self.gamma)
+
+
+def test_without_feedback_training_is_stable_baselines3s_with_another_size():
+    ours = model_of(expert=None)
+    our_ends = ends_of(ours, 96)
+    theirs = learner("PPO", DummyVecEnv([lambda: ToyEnv("box")]), subclass=ResizedByHand)
+    assert ends_of(theirs, 96) == our_ends
+    assert np.array_equal(parameters_of(ours), parameters_of(theirs))
+
+
+def test_a_saved_model_goes_on_with_longer_rollouts_and_begins_anew_with_short_ones(tmp_path):
+    model = model_of()
+    model.learn(96)
+    model.save(tmp_path / "model")
+    loaded = PPO.load(tmp_path / "model", env=ToyEnv("box"), expert=box_expert, device="cpu")
+    assert loaded.longer_rollouts == LONGER
+    assert ends_of(loaded, 24, reset_num_timesteps=False) == [(120, 16)]
+    assert ends_of(loaded, 24) == [(12, 8), (36, 16)]
+    theirs = stable_baselines3.PPO.load(tmp_path / "model", env=ToyEnv("box"), device="cpu")
+    assert (theirs.n_steps, theirs.batch_size) == (24, 16)
+    plain = PPO.load(tmp_path / "model", env=ToyEnv("box"), expert=box_expert, device="cpu", longer_rollouts=None)
+    assert plain.longer_rollouts is None
+
+
+def test_a_critic_may_be_warmed_up_before():
+    model = model_of()
+    warm_up_critic(model, 48)
+    assert ends_of(model, 96)[0] == (12, 8)
+    assert (model.n_steps, model.rollout_buffer.buffer_size) == (24, 24)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: LongerRollouts(n_steps=1), "n_steps: got 1"),
+        (lambda: LongerRollouts(batch_size=0.5), "batch_size: got 0.5"),
+        (lambda: LongerRollouts(begin=1.0), "begin: got 1.0, expected a number between 0 and 1"),
+        (lambda: model_of(longer_rollouts=1024), r"longer_rollouts: got 1024, expected .*LongerRollouts\("),
+        (lambda: REINFORCE("MlpPolicy", ToyEnv("box"), longer_rollouts=LONGER), "rollouts of REINFORCE are whole episodes"),
+    ],
+)
+def test_sizes_that_make_no_sense_are_refused(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
