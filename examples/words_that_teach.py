@@ -1,5 +1,5 @@
 """
-Learn to balance a pole from words, with alpha 0 and no expert action. Then read an episode beside what the teacher says of it
+Learn to balance a pole from words: no expert action and no reward reaches the learner. Then read an episode beside what the teacher says of it
 and what the agent makes of that.
 
     python examples/words_that_teach.py
@@ -32,7 +32,8 @@ speaker = SpeakingTeacher(lean, names)
 interpreter = RuleInterpreter(names)
 teacher = ConsoleTeacher(env.action_space) if arguments.person else speaker
 settings = {**presets.feedback("PPO"), "alpha": 0.0, "interpreter": interpreter}
-model = PPO(env=FeedbackWrapper(env, teacher), seed=1, **settings).learn(arguments.steps)
+heard = FeedbackWrapper(env, teacher, score_as_reward="replace")  # words bring no score, so that every reward is 0
+model = PPO(env=heard, seed=1, **settings).learn(arguments.steps)
 
 print("what was done, what the teacher said of it, and what it is read as:")
 watched = FeedbackWrapper(env, speaker)
