@@ -1,6 +1,6 @@
 """
-Learn to balance a pole from words: no expert action and no reward reaches the learner. Then read an episode beside what the teacher says of it
-and what the agent makes of that.
+Learn to balance a pole from words: no expert action and no reward reaches the learner. Then read an episode beside what the
+teacher says of it and what the agent makes of that.
 
     python examples/words_that_teach.py
     python examples/words_that_teach.py --person      # you do the talking

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
+from itertools import chain
 from typing import NamedTuple
 
 from nlf_sb3.action_names import ActionNames
@@ -245,6 +247,10 @@ class _Clause:
 
     def take(self, token: str, index: int) -> None:
         """Any other word."""
+        flag = _FLAGS.get(token)
+        if flag is not None:
+            setattr(self, flag, True)
+            return
         clause = self._clause
         following = clause[index + 1] if index + 1 < len(clause) else ""
         if token in words.NEGATORS or (token in ("no", "nothing") and following and following not in ("that's", "you", "it")):
@@ -352,11 +358,16 @@ def _means_correct(clause: list[str], index: int) -> bool:
 
 
 _COMPARATIVES = words.STRONGER | words.WEAKER
-_ACTING = frozenset().union(
-    words.NEGATORS, words.PRAISE, words.BLAME, words.STRONGER, words.WEAKER, words.EXCESS, words.LACKING, words.STRONG,
-    words.SIZE_SMALL, words.SIZE_LARGE, words.KEEP, words.OPPOSITE, words.PAST, words.ADVICE,
-    ("no", "nothing", "insteadof", "enough", "why", "why'd"),
+_FLAG_WORDS = {"_is_past": words.PAST, "_is_advice": words.ADVICE, "weaker": words.WEAKER, "stronger": words.STRONGER}
+_ROLES = (
+    *_FLAG_WORDS.values(), words.NEGATORS, words.PRAISE, words.BLAME, words.EXCESS, words.LACKING, words.STRONG,
+    words.SIZE_SMALL, words.SIZE_LARGE, words.KEEP, words.OPPOSITE,
+    frozenset(("no", "nothing", "insteadof", "enough", "why", "why'd")),
 )  # fmt: skip
+_ACTING = frozenset().union(*_ROLES)
+_N_ROLES = Counter(chain.from_iterable(_ROLES))
+_FLAGS = {word: flag for flag, several in _FLAG_WORDS.items() for word in several if _N_ROLES[word] == 1}
+"""Words that do nothing but set a flag of their clause: a short way through :meth:`_Clause.take`."""
 _NARRATIVE = frozenset(("when", "where", "though", "yet", "if", "and"))
 _BREAKS = _CONTRAST | _NARRATIVE | _STOPS
 _NOT_PRAISE = frozenset(("that", "this", "so", "a", "the", "to", "go", "of", "an", "it"))
