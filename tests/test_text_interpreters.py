@@ -103,6 +103,25 @@ def test_a_dimension_is_spoken_of_by_its_name():
     assert unnamed < 0.5
 
 
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("push right, harder", 0.5),
+        ("push right harder", 0.5),
+        ("push firmly to the right", 0.5),
+        ("push right a bit harder", 0.08),
+        ("push right, gentler", 0.08),
+        ("gently push right", 0.08),
+        ("push softly to the right", 0.08),
+        ("push right", 0.2),
+        ("go further right", 0.2),
+    ],
+)
+def test_how_to_go_a_way_is_its_size_and_not_another_way(text, size):
+    corrections = RuleInterpreter(PENDULUM).interpret(Remarks([text], [None], np.array([[0.0]])))
+    assert (corrections.directions[0, 0], corrections.sizes[0]) == (1, size)
+
+
 def test_names_that_differ_in_a_number_are_told_apart():
     names = ActionNames(spaces.Box(-1, 1, (2,)), [Dimension("joint 1"), Dimension("joint 2")])
     assert read(names, "move joint 1 up", [0.0, 0.0])[0].tolist() == [1, 0]

@@ -31,10 +31,12 @@ STRONGER = _words(
     "harder stronger firmer bigger faster quicker further farther more bolder greater strongly firmly extra oomph"
 )
 """Comparatives that ask for more of the same."""
-WEAKER = _words(
-    "softer gentler less weaker lighter smaller slower gently softly lightly easy calmer milder ease easing easier"
-)
+WEAKER = _words("softer gentler less weaker lighter smaller slower easy calmer milder ease easing easier")
 """Comparatives that ask for less of it."""
+GENTLY = _words("gently softly lightly")
+"""How to go a way, and less of it where no way is spoken of."""
+FORCEFULLY = _words("harder stronger firmer bolder strongly firmly")
+"""Of what asks for more, what says how to go a way."""
 EXCESS = _words(
     "too overdid overshot overdone overdoing excessive excessively overly overshooting overcooked overkill overcorrected "
     "overreacted overreached overstepped"
@@ -43,7 +45,8 @@ LACKING = _words("little weak soft gentle timid slow shy light small cautious te
 """After "too": what there was too little of."""
 STRONG = _words("hard strong strongly much far fast big high aggressive rough forceful many quick violent forcefully")
 SIZE_SMALL = _words(
-    "bit abit slightly little touch tad smidge smidgen notch hair fraction slight gently small tiny nudge shade wee"
+    "bit abit slightly little touch tad smidge smidgen notch hair fraction slight small tiny nudge shade wee "
+    "gently softly lightly"
 )
 SIZE_LARGE = _words(
     "much far lot lots way strongly massively loads significantly considerably hugely ton heaps miles big tons"

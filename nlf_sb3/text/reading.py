@@ -190,6 +190,7 @@ class _Tally:
     turns = False
     valence = 0
     size = 0
+    force = 0
     keeps = False
 
     def __init__(self) -> None:
@@ -201,7 +202,8 @@ class _Tally:
         for ways, polarity, is_told in self.unnamed:
             self.place(ways, polarity, is_told, self.dimension)
         valence = self.valence + (self.keeps and self.valence == 0)
-        return Reading(self.ways, self.told, self.dimension, self.more, self.turns, valence, self.size, understood, n_words)
+        size = self.size or (self.force if self.ways else 0)  # "push right, harder"
+        return Reading(self.ways, self.told, self.dimension, self.more, self.turns, valence, size, understood, n_words)
 
     def place(self, ways: list[Way], polarity: int, is_told: bool, dimension: int | None) -> None:
         fitting = [way for way in ways if way[0] == dimension] or ways
@@ -220,6 +222,8 @@ class _Clause:
     instead = False
     weaker = False
     stronger = False
+    gentle = False
+    forceful = False
     judgement = 0
     _is_past = False
     _is_advice = False
@@ -282,6 +286,8 @@ class _Clause:
         if token in words.LACKING and self.negated and token not in ("little", "short", "late"):
             self.lacking, self.negated = True, False
         self.weaker |= token in words.WEAKER
+        self.gentle |= token in words.GENTLY
+        self.forceful |= token in words.FORCEFULLY
         self.stronger |= token in words.STRONGER or (token in words.STRONG and self.negated)
         self._is_past |= token in words.PAST
         self._is_advice |= token in words.ADVICE
@@ -304,6 +310,8 @@ class _Clause:
         # "Going left was wrong" turns its mention around; "too far left" has done so already.
         turned = -1 if self.judgement < 0 and not self.excess else 1
         is_told = self._is_past and not self._is_advice and self.judgement == 0 and not tally.keeps
+        if self.forceful and not (self.negated or tally.size):
+            tally.size = 1
         for ways, polarity in self._mentions:
             told = is_told and polarity > 0
             if self.dimension is None and len({dimension for dimension, _ in ways}) > 1:
@@ -319,9 +327,9 @@ class _Clause:
             more = 1
         elif self.excess:
             more = -1
-        elif self.weaker or self.stronger:
-            asked = -1 if self.weaker else 1
-            more = -asked if self.negated or (self.judgement < 0) else asked
+        elif self.weaker or self.gentle or self.stronger:
+            asked = -1 if self.weaker or self.gentle else 1
+            more = tally.force = -asked if self.negated or (self.judgement < 0) else asked
         elif not self._turned and (self.judgement > 0 or tally.keeps) and not words.WAYS.isdisjoint(self._clause):
             more = 1  # "the correct side", "same direction again"
         if more and self.dimension in quantities:
@@ -361,7 +369,7 @@ _COMPARATIVES = words.STRONGER | words.WEAKER
 _FLAG_WORDS = {"_is_past": words.PAST, "_is_advice": words.ADVICE, "weaker": words.WEAKER, "stronger": words.STRONGER}
 _ROLES = (
     *_FLAG_WORDS.values(), words.NEGATORS, words.PRAISE, words.BLAME, words.EXCESS, words.LACKING, words.STRONG,
-    words.SIZE_SMALL, words.SIZE_LARGE, words.KEEP, words.OPPOSITE,
+    words.SIZE_SMALL, words.SIZE_LARGE, words.KEEP, words.OPPOSITE, words.GENTLY, words.FORCEFULLY,
     frozenset(("no", "nothing", "insteadof", "enough", "why", "why'd")),
 )  # fmt: skip
 _ACTING = frozenset().union(*_ROLES)
