@@ -94,7 +94,12 @@ def bad_lines() -> list[tuple[bytes, str]]:
         (changed(expected_response="  "), "expected_response: got an empty text"),
         (changed(expected_response="x" * 20_001), "20001 characters.*expected at most 20000"),
         (changed(response="x" * 20_001), "response: got 20001 characters"),
-        (changed(expected_respons="x"), "Did you mean expected_response?"),
+        (changed(expected_respons="x"), "an unknown field 'expected_respons'. Did you mean expected_response?"),
+        (
+            changed(expected_respons="x", txt="y"),
+            "unknown fields 'expected_respons', 'txt'. Did you mean expected_response, text?",
+        ),
+        (changed(expected_respons="x", colour="y"), "unknown fields 'expected_respons', 'colour'. There are history"),
         (changed(text=[]), "text: got an empty list"),
         (changed(text={"a": 1}), "text: got .*dict.*expected a str"),
         (changed(text_kind="sad"), "text_kind: got 'sad'"),

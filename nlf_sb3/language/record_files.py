@@ -89,7 +89,7 @@ def _report(found: RecordList, on_error: str) -> None:
     more = f"\nand {len(found.problems) - _SHOWN} more" if len(found.problems) > _SHOWN else ""
     count = f"{len(found.problems)} of {len(found.problems) + len(found)} lines are no records"
     if on_error == "raise":
-        mend = 'Mend them, or keep the others with on_error="skip".'
+        mend = 'Mend them, or keep the others with on_error="skip" (--on-error skip).'
         raise RecordsError(f"{count}. {mend}\n{shown}{more}", found.problems)
     warnings.warn(f"{count} and were skipped:\n{shown}{more}", stacklevel=3)
 

@@ -99,11 +99,12 @@ class Record:
         if not isinstance(data, Mapping):
             raise FeedbackError(f"record: got {data!r:.80} ({type(data).__name__}), expected an object with a history.")
         known = [spec.name for spec in fields(cls)]
-        for key in data:
-            if key not in known:
-                close = difflib.get_close_matches(str(key), known, n=1)
-                mend = f"Did you mean {close[0]}?" if close else f"There are {', '.join(known)}."
-                raise FeedbackError(f"record: got an unknown field {key!r}. {mend}")
+        unknown = [key for key in data if key not in known]
+        if unknown:
+            several = "unknown fields" if len(unknown) > 1 else "an unknown field"
+            close = [match for key in unknown for match in difflib.get_close_matches(str(key), known, n=1)]
+            mend = f"Did you mean {', '.join(close)}?" if len(close) == len(unknown) else f"There are {', '.join(known)}."
+            raise FeedbackError(f"record: got {several} {', '.join(map(repr, unknown))}. {mend}")
         if "history" not in data:
             raise FeedbackError(
                 f"record: history is missing (got {', '.join(map(str, data)) or 'no field'}). Add the user's turn."

@@ -69,9 +69,13 @@ def _claim_folder(options: Tune) -> None:
         if not options.resume:
             raise FileExistsError(f"{options.out} holds runs already. Go on with --resume, or pass another --out.")
         before = json.loads(file.read_text())
-        changed = sorted(key for key in settings if settings[key] != before.get(key))
+        changed = [
+            f"--{key.replace('_', '-')} was {before.get(key)!r} and is {settings[key]!r}"
+            for key in sorted(settings)
+            if settings[key] != before.get(key)
+        ]
         if changed:
-            raise ValueError(f"--resume: {', '.join(changed)} differ from the runs' in {options.out}. Pass another --out.")
+            raise ValueError(f"--resume: in {options.out} {', '.join(changed)}. Pass what it was, or another --out.")
         return
     options.out.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(settings, indent=2))
