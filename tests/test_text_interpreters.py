@@ -23,8 +23,8 @@ from nlf_sb3.text import (
     Remarks,
     RuleInterpreter,
     SentenceEncoder,
+    clauses,
     correction_targets,
-    reading,
 )
 
 PUSH = [Dimension("push", low="left", high="right")]
@@ -362,8 +362,8 @@ def test_the_short_way_through_words_reads_as_the_long_one(monkeypatch):
     actions = np.linspace(-3, 3, len(texts))[:, None]
     remarks = Remarks(texts, [None] * len(texts), actions)
     short = RuleInterpreter(PENDULUM).interpret(remarks)
-    assert reading._FLAGS
-    monkeypatch.setattr(reading, "_FLAGS", {})
+    assert clauses._FLAGS
+    monkeypatch.setattr(clauses, "_FLAGS", {})
     long = RuleInterpreter(PENDULUM).interpret(remarks)
     for field in ("directions", "sizes", "valences", "confidences"):
         assert np.array_equal(getattr(short, field), getattr(long, field)), field

@@ -6,8 +6,9 @@ import numpy as np
 from gymnasium import spaces
 
 from nlf_sb3.action_names import ActionNames, as_action_names
+from nlf_sb3.text.clauses import Reading
 from nlf_sb3.text.corrections import Corrections, Remarks
-from nlf_sb3.text.reading import Reader, Reading
+from nlf_sb3.text.reading import Reader
 
 SIZES = {-1: 0.08, 0: 0.2, 1: 0.5}
 """How far a bit, no size and a lot go, in half ranges."""
