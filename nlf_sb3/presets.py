@@ -53,10 +53,11 @@ def feedback(algorithm: str = "PPO", expert_return: float | None = None) -> dict
     What learns fast from feedback, and leaves a teacher behind who has no more to teach.
 
     PPO's: short rollouts and small minibatches, a learning rate that falls from 3e-3 to a third in the first tenth of
-    training, a narrow start of the spread, and every label imitated again and again (``label_memory``). Imitation is on trial
-    (:class:`~nlf_sb3.schedules.Trial`): nine tenths of the objective at first, and less as the agent comes near the expert's
-    return (:class:`~nlf_sb3.schedules.HandOver`), and none from a quarter of the training on. There rollouts become longer
-    (:class:`~nlf_sb3.schedules.LongerRollouts`), and the learning rate goes on from 4e-4 to nothing.
+    training and then to nothing, a narrow start of the spread, and every label imitated again and again
+    (``label_memory``). Imitation is on trial (:class:`~nlf_sb3.schedules.Trial`): nine tenths of the objective at first, and
+    less as the agent comes near the expert's return (:class:`~nlf_sb3.schedules.HandOver`), and none from a quarter of the
+    training on. If it has passed, rollouts become longer there and the steps smaller
+    (:class:`~nlf_sb3.schedules.LongerRollouts`), which keeps what was imitated.
 
     The other algorithms': normalised returns or advantages, larger steps than the defaults', and half of each.
     Figures are in the README.
@@ -68,14 +69,14 @@ def feedback(algorithm: str = "PPO", expert_return: float | None = None) -> dict
     """
     shared: dict[str, Any] = {"policy": "MlpPolicy", "alpha": 0.5, "imitation": "nll", "injection": "bounded"}
     ppo = {
-        "learning_rate": _falling_from(3e-3, 4e-4, _ALONE),
+        "learning_rate": _falling_from(3e-3),
         "n_steps": 48,
         "batch_size": 16,
         "n_epochs": 10,
         "alpha": Trial(_hand_over(expert_return)),
         "label_memory": 100_000,
         "label_replay": 4.0,
-        "longer_rollouts": LongerRollouts(n_steps=1024, batch_size=32, begin=_ALONE),
+        "longer_rollouts": LongerRollouts(n_steps=1024, batch_size=64, begin=_ALONE, learning_rate=3e-4),
     }
     own: dict[str, dict[str, Any]] = {
         "REINFORCE": {"learning_rate": 5e-3, "n_episodes": 4, "batch_size": 1, "normalize_returns": True},
@@ -127,20 +128,13 @@ def _in_a_line_from(largest: float) -> Callable[[float], float]:
     return learning_rate
 
 
-def _falling_from(largest: float, alone: float, begin_alone: float) -> Callable[[float], float]:
-    """
-    A learning rate that falls to a third in the first tenth of training, and slowly while labels teach.
-
-    :param largest: At first
-    :param alone: When the agent goes on without labels; it falls to nothing from there
-    :param begin_alone: Share of training after which it does
-    """
+def _falling_from(largest: float) -> Callable[[float], float]:
+    """A learning rate that falls to a third in the first tenth of training, and to nothing in a line to its end."""
 
     # Nested, so that it is saved by value: a model has to load where nlf_sb3 isn't installed.
     def learning_rate(progress_remaining: float) -> float:
-        done, left = 1.0 - progress_remaining, max(progress_remaining, 0.0)
-        if done >= begin_alone:
-            return alone * left / (1.0 - begin_alone)
-        return largest * 3.0 ** (-done / 0.1) if done < 0.1 else largest / 3.0 * left / 0.9
+        done = 1.0 - progress_remaining
+        rate: float = largest * 3.0 ** (-min(done / 0.1, 1.0))
+        return rate if done < 0.1 else rate * max(progress_remaining, 0.0) / 0.9
 
     return learning_rate

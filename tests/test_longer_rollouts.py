@@ -1,5 +1,7 @@
 """Rollouts that become longer during training: their sizes, what is saved of them, and what they refuse."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 import stable_baselines3
@@ -8,7 +10,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 
 from nlf_sb3 import PPO, REINFORCE
 from nlf_sb3.interop.critic import warm_up_critic
-from nlf_sb3.schedules import LinearSchedule, LongerRollouts
+from nlf_sb3.schedules import AdaptiveAlpha, LinearSchedule, LongerRollouts
 from tests.contrib_helpers import MaskedToy, masked_expert
 from tests.helpers import ToyEnv, box_expert
 from tests.learners import is_finite, learner, parameters_of
@@ -60,7 +62,57 @@ def test_rollouts_become_longer_from_a_share_of_training_on(algorithm):
 
 def test_rollouts_stay_short_where_labels_teach_to_the_end():
     assert ends_of(model_of(alpha=0.5), 60) == [(12, 8), (24, 8), (36, 8), (48, 8), (60, 8)]
-    assert ends_of(model_of(alpha=1.0), 60) == [(12, 8), (24, 8), (36, 8), (60, 16)]
+    assert ends_of(model_of(alpha=1.0), 48) == [(12, 8), (24, 8), (36, 8), (48, 8)], "nothing was imitated"
+
+
+@dataclass
+class FailsAtOnce(AdaptiveAlpha):
+    """Imitates in the first rollout, and finds in the second that it did harm."""
+
+    n_asked: int = 0
+
+    def alpha(self, state):
+        self.n_asked += 1
+        return 0.5 if self.n_asked == 1 else 1.0
+
+    @property
+    def is_open(self):
+        return self.n_asked < 2
+
+    @property
+    def failed(self):
+        return self.n_asked == 2
+
+
+def test_rollouts_stay_short_where_what_was_imitated_was_undone():
+    assert ends_of(model_of(alpha=FailsAtOnce()), 60) == [(12, 8), (24, 8), (36, 8), (48, 8), (60, 8)]
+
+
+class Rates(BaseCallback):
+    """Notes the learning rate of each update."""
+
+    def __init__(self):
+        super().__init__()
+        self.rates = []
+
+    def _on_step(self):
+        return True
+
+    def _on_rollout_start(self):
+        self.rates.append(self.model.policy.optimizer.param_groups[0]["lr"])
+
+
+def test_longer_rollouts_have_a_learning_rate_of_their_own():
+    longer = LongerRollouts(n_steps=24, batch_size=16, begin=0.5, learning_rate=0.01)
+    model, rates = model_of(longer_rollouts=longer, learning_rate=0.1), Rates()
+    model.learn(120, callback=rates)
+    # Rollouts end at 12, 24, 36, 48, 60, 84, 108 and 132; the longer ones' updates are made at 84 and later.
+    assert rates.rates[1:] == pytest.approx([0.1] * 5 + [0.01 * 2 * 36 / 120, 0.01 * 2 * 12 / 120])
+    model.learn(24, callback=rates)
+    assert rates.rates[-1] == 0.1
+    own = Rates()
+    model_of(learning_rate=0.1).learn(120, callback=own)
+    assert set(own.rates[1:]) == {0.1}
 
 
 class ResizedByHand(stable_baselines3.PPO):
@@ -72,12 +124,15 @@ class ResizedByHand(stable_baselines3.PPO):
             self.rollout_buffer = type(self.rollout_buffer)(24, *spaces, self.device, self.gae_lambda, self.gamma)
 
 
-def test_without_feedback_training_is_stable_baselines3s_with_another_size():
-    ours = model_of(expert=None)
+def test_what_follows_is_stable_baselines3s_training_with_another_size():
+    def hardly_any_imitation(progress_remaining):
+        return 1.0 if progress_remaining < 0.6 else 1.0 - 1e-9
+
+    ours = model_of(alpha=hardly_any_imitation)
     our_ends = ends_of(ours, 96)
     theirs = learner("PPO", DummyVecEnv([lambda: ToyEnv("box")]), subclass=ResizedByHand)
     assert ends_of(theirs, 96) == our_ends
-    assert np.array_equal(parameters_of(ours), parameters_of(theirs))
+    np.testing.assert_allclose(parameters_of(ours), parameters_of(theirs), atol=1e-6)
 
 
 def test_a_saved_model_goes_on_with_longer_rollouts_and_begins_anew_with_short_ones(tmp_path):
@@ -87,7 +142,7 @@ def test_a_saved_model_goes_on_with_longer_rollouts_and_begins_anew_with_short_o
     loaded = PPO.load(tmp_path / "model", env=ToyEnv("box"), expert=box_expert, device="cpu")
     assert loaded.longer_rollouts == LONGER
     assert ends_of(loaded, 24, reset_num_timesteps=False) == [(120, 16)]
-    assert ends_of(loaded, 24) == [(12, 8), (36, 16)]
+    assert ends_of(loaded, 48) == [(12, 8), (24, 8), (48, 16)]
     theirs = stable_baselines3.PPO.load(tmp_path / "model", env=ToyEnv("box"), device="cpu")
     assert (theirs.n_steps, theirs.batch_size) == (24, 16)
     plain = PPO.load(tmp_path / "model", env=ToyEnv("box"), expert=box_expert, device="cpu", longer_rollouts=None)
@@ -106,6 +161,7 @@ def test_a_critic_may_be_warmed_up_before():
     [
         (lambda: LongerRollouts(n_steps=1), "n_steps: got 1"),
         (lambda: LongerRollouts(batch_size=0.5), "batch_size: got 0.5"),
+        (lambda: LongerRollouts(learning_rate=0.0), "learning_rate: got 0.0, expected a number above 0"),
         (lambda: LongerRollouts(begin=1.0), "begin: got 1.0, expected a number between 0 and 1"),
         (lambda: model_of(longer_rollouts=1024), r"longer_rollouts: got 1024, expected .*LongerRollouts\("),
         (lambda: REINFORCE("MlpPolicy", ToyEnv("box"), longer_rollouts=LONGER), "rollouts of REINFORCE are whole episodes"),

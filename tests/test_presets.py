@@ -39,14 +39,6 @@ def test_injection_learns_fast():
     assert evaluation.best_mean_reward >= 950
 
 
-def test_the_learning_rate_is_high_while_labels_teach_and_low_from_where_rollouts_are_longer():
-    arguments = presets.feedback("PPO")
-    done = [0.0, 0.1, arguments["longer_rollouts"].begin, 1.0]
-    rates = [arguments["learning_rate"](1.0 - share) for share in done]
-    assert rates == pytest.approx([3e-3, 1e-3, 4e-4, 0.0])
-    assert arguments["learning_rate"](0.76) > 2 * rates[2]
-
-
 @pytest.mark.parametrize("preset", [presets.feedback, presets.injection, presets.paper])
 def test_another_algorithm_is_refused(preset):
     with pytest.raises(ValueError, match="SAC"):

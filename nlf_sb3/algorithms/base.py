@@ -100,8 +100,8 @@ class FeedbackAlgorithm(SizesRollouts, TrainsOnInjected):
         aggregates them; the oldest make room. They stay in the scale that the policy saw them in, and are not saved with the
         model. 0 for none
     :param label_replay: Labels drawn from the memory for each row of a rollout
-    :param longer_rollouts: Size of rollouts and minibatches once alpha is 1 for good
-        (:class:`~nlf_sb3.schedules.LongerRollouts`): labels teach in short ones, the policy gradient in longer ones. For
+    :param longer_rollouts: Size of rollouts and minibatches, and learning rate, once imitation is over
+        (:class:`~nlf_sb3.schedules.LongerRollouts`): labels teach in short rollouts, the policy gradient in longer ones. For
         algorithms that count a rollout's steps. None for the same size throughout
     :param mode_trains_std: Let labels that are the expert's mode train the standard deviation too, and don't smooth those of
         choices (:func:`~nlf_sb3.distributions.log_prob_of_mode`)

@@ -11,12 +11,13 @@ from nlf_sb3.schedules import LongerRollouts
 
 
 class SizesRollouts(FollowsSchedule):
-    """Changes ``n_steps`` and ``batch_size`` between rollouts, as ``longer_rollouts`` says."""
+    """Changes ``n_steps``, ``batch_size`` and the learning rate between rollouts, as ``longer_rollouts`` says."""
 
     longer_rollouts: LongerRollouts | None
     n_steps: int
     _first_size: tuple[int, int | None] | None
-    """``n_steps`` and ``batch_size`` as the algorithm was given them."""
+    """``n_steps`` and ``batch_size`` of before; None if rollouts were never longer."""
+    _rollouts_are_longer: bool
 
     def _check_settings(self) -> None:
         super()._check_settings()
@@ -49,13 +50,24 @@ class SizesRollouts(FollowsSchedule):
         longer = self.longer_rollouts
         if longer is None:
             return
-        if self._first_size is None or self.n_steps != longer.n_steps:
-            self._first_size = self.n_steps, getattr(self, "batch_size", None)
-        n_steps, batch_size = self._first_size
-        if longer.holds(1.0 - self.num_timesteps / self._total_timesteps, alpha):
-            n_steps, batch_size = longer.n_steps, None if batch_size is None else longer.batch_size
-        if batch_size is not None:  # A2C has none
+        progress_remaining = 1.0 - self.num_timesteps / max(self._total_timesteps, 1)
+        are_longer = self._n_imitated > 0 and longer.holds(progress_remaining, alpha)
+        if are_longer == self._rollouts_are_longer:
+            return
+        self._rollouts_are_longer = are_longer
+        own = self.n_steps, getattr(self, "batch_size", None)
+        if are_longer:
+            self._first_size = own
+        n_steps, batch_size = (longer.n_steps, longer.batch_size) if are_longer else self._first_size or own
+        self.n_steps = n_steps
+        if own[1] is not None:  # A2C has none
             vars(self)["batch_size"] = batch_size
-        if n_steps != self.n_steps:
-            self.n_steps = n_steps
-            resize_rollout_buffer(self.rollout_buffer, n_steps)
+        resize_rollout_buffer(self.rollout_buffer, n_steps)
+
+    def _update_learning_rate(self, optimizers: Any) -> None:
+        """As in SB3; in longer rollouts theirs, if they have one."""
+        longer, own = self.longer_rollouts, self.lr_schedule
+        if longer is not None and longer.learning_rate is not None and self._rollouts_are_longer:
+            self.lr_schedule = longer.rate
+        super()._update_learning_rate(optimizers)
+        self.lr_schedule = own

@@ -43,6 +43,7 @@ class FollowsSchedule(SettlesTakeovers):
         self._before_imitation = None
         if not schedule.failed or kept is None:
             return False
+        self._n_imitated = 0  # nothing of it is left
         self.policy.load_state_dict(kept[0])
         self.policy.optimizer.load_state_dict(kept[1])
         if isinstance(self.rollout_buffer, EpisodeBuffer):  # what the other policy began is no episode of this one

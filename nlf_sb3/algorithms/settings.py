@@ -60,6 +60,7 @@ _PROGRESS = (
     "_n_rollouts_trained",
     "_n_imitated",
     "_first_size",
+    "_rollouts_are_longer",
 )
 
 
@@ -115,6 +116,7 @@ class FeedbackSettings(OnPolicyAlgorithm):
         self.label_replay = label_replay
         self.longer_rollouts = longer_rollouts
         self._first_size: tuple[int, int | None] | None = None
+        self._rollouts_are_longer = False
         self.mode_trains_std = mode_trains_std
         self.on_error = on_error
         self.log_gradients = log_gradients

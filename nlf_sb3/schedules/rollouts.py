@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from nlf_sb3.plain_state import saved_as_plain_state
@@ -12,29 +13,34 @@ from nlf_sb3.whole_numbers import check_whole_number
 @dataclass(frozen=True)
 class LongerRollouts:
     """
-    What a rollout and a minibatch hold from a share of training on, wherever alpha is 1.
+    What rollouts, minibatches and the learning rate are once imitation is over, from a share of training on.
 
-    Labels teach in rollouts of a few dozen steps, and the sooner the better; the policy gradient needs more of them for
-    advantages that it can trust, and takes apart what was imitated where it hasn't.
+    Labels teach in rollouts of a few dozen steps and with large steps; the policy gradient needs more of the first and smaller
+    of the second, and takes apart what was imitated where it hasn't. They hold wherever alpha is 1, in a model that has
+    imitated and wasn't put back to before (:class:`~nlf_sb3.schedules.Trial`).
 
-    >>> longer = LongerRollouts(n_steps=1024, batch_size=32, begin=0.25)
+    >>> longer = LongerRollouts(n_steps=1024, batch_size=64, begin=0.25)
     >>> longer.holds(progress_remaining=0.8, alpha=1.0), longer.holds(0.75, alpha=1.0), longer.holds(0.75, alpha=0.9)
     (False, True, False)
 
     :param n_steps: Steps of a rollout in each environment, in the place of the algorithm's ``n_steps``
     :param batch_size: Rows of a minibatch, in the place of the algorithm's ``batch_size`` if it has one
     :param begin: Share of training that is over when the first such rollout begins, more than 0 and less than 1
+    :param learning_rate: At ``begin``, from where it falls to nothing in a line; None for the algorithm's own
     """
 
     n_steps: int = 1024
-    batch_size: int = 32
+    batch_size: int = 64
     begin: float = 0.25
+    learning_rate: float | None = None
 
     def __post_init__(self) -> None:
         check_whole_number("n_steps", self.n_steps, 2)
         check_whole_number("batch_size", self.batch_size, 2)
         if not 0 < self.begin < 1:
             raise ValueError(f"begin: got {self.begin}, expected a number between 0 and 1.")
+        if self.learning_rate is not None and not 0 < self.learning_rate < math.inf:
+            raise ValueError(f"learning_rate: got {self.learning_rate}, expected a number above 0, or None.")
 
     def holds(self, progress_remaining: float, alpha: float) -> bool:
         """
@@ -43,3 +49,11 @@ class LongerRollouts:
         :return: Whether rollouts are the longer ones now
         """
         return 1.0 - progress_remaining >= self.begin and alpha == 1.0
+
+    def rate(self, progress_remaining: float) -> float:
+        """
+        :param progress_remaining: As in SB3, from 1 to 0
+        :return: The learning rate
+        """
+        assert self.learning_rate is not None
+        return self.learning_rate * progress_remaining / (1.0 - self.begin)
