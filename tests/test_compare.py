@@ -98,6 +98,7 @@ def test_the_report_has_a_table_for_every_question_and_says_what_columns_mean(ou
         "| arm | final return | area | better than ppo | of ppo's return |",
         "| joint (random) |",
         "Arms: 2. Environments: 1. Seeds: 2. Agent steps: 300.",
+        "Intervals over 2 seeds are hardly more than their range: run at least 5",
     ):
         assert part in text
     rows = [line for line in text.splitlines() if line.startswith("|")]

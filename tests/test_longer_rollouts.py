@@ -1,6 +1,6 @@
 """Rollouts that become longer during training: their sizes, what is saved of them, and what they refuse."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ from tests.contrib_helpers import MaskedToy, masked_expert
 from tests.helpers import ToyEnv, box_expert
 from tests.learners import is_finite, learner, parameters_of
 
-LONGER = LongerRollouts(n_steps=24, batch_size=16, begin=0.5)
+LONGER = LongerRollouts(n_steps=24, batch_size=16, begin=0.5, least_rollouts=2)
 SETTINGS = {"longer_rollouts": LONGER, "alpha": LinearSchedule(0.1, 1.0, end_fraction=0.5)}
 COUNTS_STEPS = ("A2C", "PPO", "TRPO", "RecurrentPPO", "MaskablePPO")
 
@@ -84,6 +84,13 @@ class FailsAtOnce(AdaptiveAlpha):
         return self.n_asked == 2
 
 
+def test_rollouts_stay_short_where_few_longer_ones_would_fit():
+    fits = replace(LONGER, least_rollouts=2)
+    assert ends_of(model_of(longer_rollouts=fits), 96)[4:] == [(72, 16), (96, 16)]
+    too_many = replace(LONGER, least_rollouts=3)
+    assert ends_of(model_of(longer_rollouts=too_many), 96)[4:] == [(60, 8), (72, 8), (84, 8), (96, 8)]
+
+
 def test_rollouts_stay_short_where_what_was_imitated_was_undone():
     assert ends_of(model_of(alpha=FailsAtOnce()), 60) == [(12, 8), (24, 8), (36, 8), (48, 8), (60, 8)]
 
@@ -103,7 +110,7 @@ class Rates(BaseCallback):
 
 
 def test_longer_rollouts_have_a_learning_rate_of_their_own():
-    longer = LongerRollouts(n_steps=24, batch_size=16, begin=0.5, learning_rate=0.01)
+    longer = replace(LONGER, learning_rate=0.01)
     model, rates = model_of(longer_rollouts=longer, learning_rate=0.1), Rates()
     model.learn(120, callback=rates)
     # Rollouts end at 12, 24, 36, 48, 60, 84, 108 and 132; the longer ones' updates are made at 84 and later.
@@ -142,7 +149,7 @@ def test_a_saved_model_goes_on_with_longer_rollouts_and_begins_anew_with_short_o
     loaded = PPO.load(tmp_path / "model", env=ToyEnv("box"), expert=box_expert, device="cpu")
     assert loaded.longer_rollouts == LONGER
     assert ends_of(loaded, 24, reset_num_timesteps=False) == [(120, 16)]
-    assert ends_of(loaded, 48) == [(12, 8), (24, 8), (48, 16)]
+    assert ends_of(loaded, 96)[3:] == [(48, 8), (72, 16), (96, 16)]
     theirs = stable_baselines3.PPO.load(tmp_path / "model", env=ToyEnv("box"), device="cpu")
     assert (theirs.n_steps, theirs.batch_size) == (24, 16)
     plain = PPO.load(tmp_path / "model", env=ToyEnv("box"), expert=box_expert, device="cpu", longer_rollouts=None)
@@ -161,6 +168,7 @@ def test_a_critic_may_be_warmed_up_before():
     [
         (lambda: LongerRollouts(n_steps=1), "n_steps: got 1"),
         (lambda: LongerRollouts(batch_size=0.5), "batch_size: got 0.5"),
+        (lambda: LongerRollouts(least_rollouts=0), "least_rollouts: got 0"),
         (lambda: LongerRollouts(learning_rate=0.0), "learning_rate: got 0.0, expected a number above 0"),
         (lambda: LongerRollouts(begin=1.0), "begin: got 1.0, expected a number between 0 and 1"),
         (lambda: model_of(longer_rollouts=1024), r"longer_rollouts: got 1024, expected .*LongerRollouts\("),

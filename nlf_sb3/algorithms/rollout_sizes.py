@@ -50,8 +50,10 @@ class SizesRollouts(FollowsSchedule):
         longer = self.longer_rollouts
         if longer is None:
             return
-        progress_remaining = 1.0 - self.num_timesteps / max(self._total_timesteps, 1)
-        are_longer = self._n_imitated > 0 and longer.holds(progress_remaining, alpha)
+        rest = self._total_timesteps - self.num_timesteps
+        are_longer = self._n_imitated > 0 and longer.holds(rest / max(self._total_timesteps, 1), alpha)
+        if not self._rollouts_are_longer and rest < longer.least_rollouts * longer.n_steps * self.n_envs:
+            are_longer = False
         if are_longer == self._rollouts_are_longer:
             return
         self._rollouts_are_longer = are_longer

@@ -26,17 +26,21 @@ class LongerRollouts:
     :param n_steps: Steps of a rollout in each environment, in the place of the algorithm's ``n_steps``
     :param batch_size: Rows of a minibatch, in the place of the algorithm's ``batch_size`` if it has one
     :param begin: Share of training that is over when the first such rollout begins, more than 0 and less than 1
+    :param least_rollouts: How many of them the rest of training must have room for, or all stays as it was: a short training
+        is better off with many short ones
     :param learning_rate: At ``begin``, from where it falls to nothing in a line; None for the algorithm's own
     """
 
     n_steps: int = 1024
     batch_size: int = 64
     begin: float = 0.25
+    least_rollouts: int = 16
     learning_rate: float | None = None
 
     def __post_init__(self) -> None:
         check_whole_number("n_steps", self.n_steps, 2)
         check_whole_number("batch_size", self.batch_size, 2)
+        check_whole_number("least_rollouts", self.least_rollouts, 1)
         if not 0 < self.begin < 1:
             raise ValueError(f"begin: got {self.begin}, expected a number between 0 and 1.")
         if self.learning_rate is not None and not 0 < self.learning_rate < math.inf:

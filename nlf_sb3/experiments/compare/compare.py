@@ -20,7 +20,7 @@ from nlf_sb3.experiments.compare.command import Compare
 from nlf_sb3.experiments.compare.figures import ArmFigures, OverallFigures, Results, figures_of, overall_figures
 from nlf_sb3.experiments.compare.plan import make_plan
 from nlf_sb3.experiments.compare.plots import plot_env
-from nlf_sb3.experiments.compare.report import report
+from nlf_sb3.experiments.compare.report import caution, report
 from nlf_sb3.experiments.compare.run import ComparisonRun, for_files, label_of
 from nlf_sb3.experiments.compare.tables import TextTable, short_table
 from nlf_sb3.experiments.compare.thresholds import Threshold
@@ -66,6 +66,8 @@ def compare(options: Compare, console: Console) -> list[ArmFigures]:
         own = [figure for figure in figures if figure.env == env]
         title = f"{env}: what it took to reach {thresholds[env].value:,.1f}, and what was reached"
         console.print(_rich_table(title, short_table(own, plan.baseline)))
+    if doubt := caution(options.seeds):
+        console.print(doubt)
     console.print(f"Report:      {options.out / 'REPORT.md'}\nEvaluations: {options.out / 'evaluations.csv'}", soft_wrap=True)
     console.print(wall_time(done, len(plan.runs), seconds))
     return figures

@@ -28,7 +28,23 @@ seed. In brackets are 95% bootstrap intervals over seeds (percentiles of 2,000 r
 - **of {baseline}'s return**: ratio of the interquartile means of final returns, seeds drawn anew for each arm; `-` where one
   of them is not above 0.
 """
+FEW_SEEDS = 5
+"""Below so many, an interval over seeds says little."""
 _IF_STOPPED = " Runs ended as soon as they reached the threshold: final returns and areas are those at that point."
+
+
+def caution(n_seeds: int) -> str | None:
+    """
+    >>> caution(2)
+    'Intervals over 2 seeds are hardly more than their range: run at least 5 before you conclude anything.'
+
+    :param n_seeds: Seeds of a comparison
+    :return: What to think of its intervals; None if they are enough
+    """
+    if n_seeds >= FEW_SEEDS:
+        return None
+    over = "one seed are nothing but its figure" if n_seeds == 1 else f"{n_seeds} seeds are hardly more than their range"
+    return f"Intervals over {over}: run at least {FEW_SEEDS} before you conclude anything."
 
 
 def report(
@@ -59,6 +75,7 @@ def report(
         "# Comparison\n",
         f"Arms: {len(results.arms)}. Environments: {len(results.envs)}. Seeds: {seeds}. Agent steps: {results.timesteps:,}.\n",
         *(f"- **{arm}**: {ARMS[arm.partition(' (')[0]].description}" for arm in results.arms),
+        *([f"\n{doubt}"] if (doubt := caution(seeds)) else []),
         "\n## How to read the tables\n",
         _HOW_TO_READ.format(episodes=episodes, baseline=baseline, jobs=jobs, stopped=_IF_STOPPED if stopped else "").rstrip(),
     ]
