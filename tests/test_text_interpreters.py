@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nlf_sb3.errors import FeedbackError
+from nlf_sb3.experiments.compare import words
 from nlf_sb3.teachers import SpeakingTeacher, Transition
 from nlf_sb3.text import (
     ActionNames,
@@ -27,6 +28,7 @@ from nlf_sb3.text import (
     correction_targets,
 )
 
+DATA = Path(__file__).parent / "data"
 PUSH = [Dimension("push", low="left", high="right")]
 PENDULUM = ActionNames(spaces.Box(-3.0, 3.0, (1,)), PUSH)
 CART = ActionNames(spaces.Discrete(2), PUSH)
@@ -162,6 +164,23 @@ def test_irrelevant_text_is_read_with_little_confidence(text):
         assert read(names, text, taken)[2] <= 0.3
 
 
+@pytest.mark.parametrize("text", words.OFF_TOPIC + words.ODD)
+def test_irrelevant_text_of_comparisons_is_read_with_little_confidence(text):
+    for names, taken in ((PENDULUM, [1.0]), (CART, 1)):
+        assert read(names, text, taken)[2] <= 0.3
+
+
+def test_sentences_about_another_topic_are_read_with_little_confidence():
+    sentences = (DATA / "off_topic.txt").read_text(encoding="utf-8").splitlines()
+    for names, taken in ((PENDULUM, [1.0]), (CART, 1), (HOPPER, [0.1, 0.2, 0.3])):
+        assert np.mean([read(names, text, taken)[2] <= 0.3 for text in sentences]) > 0.95
+
+
+def test_grammar_does_not_make_a_remark_understood():
+    assert read(PENDULUM, "It is the cello that they had left for him.", [1.0])[2] == 0
+    assert read(PENDULUM, "It is to the left that you should have gone.", [1.0])[2] == 1
+
+
 @given(st.text(max_size=200))
 @settings(max_examples=200, deadline=None)
 def test_any_text_can_be_read(text):
@@ -173,8 +192,8 @@ def test_any_text_can_be_read(text):
 
 
 def held_out():
-    path = Path(__file__).parent / "data" / "held_out_phrasings.jsonl"
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    lines = (DATA / "held_out_phrasings.jsonl").read_text(encoding="utf-8").splitlines()
+    return [json.loads(line) for line in lines]
 
 
 def test_the_direction_of_held_out_phrasings():

@@ -44,6 +44,7 @@ class Reader:
             parts = _tokens(idiom)
             self._idioms.setdefault(parts[0], []).append((parts, self._phrases[idiom].split()))
         self._known = _KNOWN | self._ways.keys() | self._named.keys()
+        self._grammar = words.GRAMMAR - self._ways.keys() - self._named.keys()
         self._telling = ACTING | self._ways.keys() | self._named.keys()
         self._plain_ways = self._ways.keys() - _COMPARATIVES
         self._own: dict[str, list[str]] = {}
@@ -79,8 +80,8 @@ class Reader:
         tokens = self._without_idioms(_tokens(text[:_MAX_CHARACTERS]))
         tally = Tally()
         clause: list[str] = []
-        known = self._known
-        n_unknown = n_stops = 0
+        known, grammar = self._known, self._grammar
+        n_unknown = n_stops = n_grammar = 0
         for token in tokens:
             if token in _BREAKS:
                 n_stops += token in _STOPS
@@ -88,14 +89,17 @@ class Reader:
                     self._read_clause(clause, tally)
                     clause = []
             else:
-                if token not in known:
+                if token in grammar:
+                    n_grammar += 1
+                elif token not in known:
                     token = self._spelt(token)
                     n_unknown += token not in known
                 clause.append(token)
         if clause:
             self._read_clause(clause, tally)
         n_words = len(tokens) - n_stops
-        understood = 1 - n_unknown / n_words if n_words else 0.0
+        n_telling = n_words - n_grammar
+        understood = 1 - n_unknown / n_telling if n_telling else 0.0
         if len(text) > _MAX_CHARACTERS:
             understood *= _MAX_CHARACTERS / len(text)
         return tally.as_reading(understood, n_words)
@@ -182,4 +186,4 @@ def _means_correct(clause: list[str], index: int) -> bool:
 _COMPARATIVES = words.STRONGER | words.WEAKER
 _NARRATIVE = frozenset(("when", "where", "though", "yet", "if", "and"))
 _BREAKS = _CONTRAST | _NARRATIVE | _STOPS
-_KNOWN = ACTING | words.WAYS | words.COMMON | _CONTRAST | _NARRATIVE | {"supposed"}
+_KNOWN = ACTING | words.WAYS | words.COMMON | words.GRAMMAR | _CONTRAST | _NARRATIVE | {"supposed"}

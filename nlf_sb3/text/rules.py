@@ -12,8 +12,8 @@ from nlf_sb3.text.reading import Reader
 
 SIZES = {-1: 0.08, 0: 0.2, 1: 0.5}
 """How far a bit, no size and a lot go, in half ranges."""
-_UNDERSTOOD_FROM, _UNDERSTOOD_FULLY = 0.45, 0.8
-"""Shares of known words at which confidence starts, and is full."""
+_UNDERSTOOD_FROM, _UNDERSTOOD_FULLY = 0.5, 0.85
+"""Shares of known words, grammar aside, at which confidence starts, and is full."""
 _LONG = 60
 _DOUBTFUL = 0.2
 """Confidence in a remark that praises what wasn't done, or speaks of one dimension of several and doesn't say which."""
