@@ -95,6 +95,21 @@ def test_rollouts_stay_short_where_what_was_imitated_was_undone():
     assert ends_of(model_of(alpha=FailsAtOnce()), 60) == [(12, 8), (24, 8), (36, 8), (48, 8), (60, 8)]
 
 
+OTHERWISE = replace(LONGER, otherwise=LongerRollouts(n_steps=18, batch_size=4, begin=0.4, least_rollouts=2))
+
+
+@pytest.mark.parametrize("settings", [{"alpha": 1.0}, {"alpha": FailsAtOnce()}, {"expert": None}])
+def test_other_numbers_hold_where_nothing_of_imitation_is_left(settings):
+    model = model_of(**{"longer_rollouts": OTHERWISE, **settings})
+    expected = [(12, 8), (24, 8), (36, 8), (48, 8), (66, 4), (84, 4), (102, 4)]
+    assert ends_of(model, 96) == expected
+    assert (model.n_steps, model.rollout_buffer.buffer_size) == (18, 18)
+
+
+def test_a_model_that_imitated_has_its_own_numbers_and_not_the_others():
+    assert ends_of(model_of(longer_rollouts=OTHERWISE), 96) == ends_of(model_of(), 96)
+
+
 class Rates(BaseCallback):
     """Notes the learning rate of each update."""
 
@@ -156,6 +171,16 @@ def test_a_saved_model_goes_on_with_longer_rollouts_and_begins_anew_with_short_o
     assert plain.longer_rollouts is None
 
 
+def test_a_saved_model_that_imitated_nothing_goes_on_with_the_other_numbers(tmp_path):
+    model = model_of(longer_rollouts=replace(OTHERWISE, learning_rate=0.01), alpha=1.0)
+    model.learn(84)  # ends at 90
+    model.save(tmp_path / "model")
+    loaded = PPO.load(tmp_path / "model", env=ToyEnv("box"), expert=box_expert, device="cpu")
+    assert loaded.longer_rollouts == model.longer_rollouts
+    assert ends_of(loaded, 30, reset_num_timesteps=False) == [(108, 4), (126, 4)]
+    assert ends_of(loaded, 96)[2:5] == [(36, 8), (48, 8), (66, 4)]
+
+
 def test_a_critic_may_be_warmed_up_before():
     model = model_of()
     warm_up_critic(model, 48)
@@ -170,6 +195,7 @@ def test_a_critic_may_be_warmed_up_before():
         (lambda: LongerRollouts(batch_size=0.5), "batch_size: got 0.5"),
         (lambda: LongerRollouts(least_rollouts=0), "least_rollouts: got 0"),
         (lambda: LongerRollouts(learning_rate=0.0), "learning_rate: got 0.0, expected a number above 0"),
+        (lambda: LongerRollouts(otherwise=512), "otherwise: got 512, expected None or another LongerRollouts"),
         (lambda: LongerRollouts(begin=1.0), "begin: got 1.0, expected a number between 0 and 1"),
         (lambda: model_of(longer_rollouts=1024), r"longer_rollouts: got 1024, expected .*LongerRollouts\("),
         (lambda: REINFORCE("MlpPolicy", ToyEnv("box"), longer_rollouts=LONGER), "rollouts of REINFORCE are whole episodes"),

@@ -17,7 +17,8 @@ class SizesRollouts(FollowsSchedule):
     n_steps: int
     _first_size: tuple[int, int | None] | None
     """``n_steps`` and ``batch_size`` of before; None if rollouts were never longer."""
-    _rollouts_are_longer: bool
+    _longer_now: LongerRollouts | None
+    """What they are now; None for the algorithm's own."""
 
     def _check_settings(self) -> None:
         super()._check_settings()
@@ -47,29 +48,34 @@ class SizesRollouts(FollowsSchedule):
 
         :param alpha: Of the last one
         """
-        longer = self.longer_rollouts
-        if longer is None:
+        longer = self._longer_rollouts(alpha)
+        if longer == self._longer_now:
             return
-        rest = self._total_timesteps - self.num_timesteps
-        are_longer = self._n_imitated > 0 and longer.holds(rest / max(self._total_timesteps, 1), alpha)
-        if not self._rollouts_are_longer and rest < longer.least_rollouts * longer.n_steps * self.n_envs:
-            are_longer = False
-        if are_longer == self._rollouts_are_longer:
-            return
-        self._rollouts_are_longer = are_longer
         own = self.n_steps, getattr(self, "batch_size", None)
-        if are_longer:
+        if self._longer_now is None:
             self._first_size = own
-        n_steps, batch_size = (longer.n_steps, longer.batch_size) if are_longer else self._first_size or own
+        self._longer_now = longer
+        n_steps, batch_size = (longer.n_steps, longer.batch_size) if longer is not None else self._first_size or own
         self.n_steps = n_steps
         if own[1] is not None:  # A2C has none
             vars(self)["batch_size"] = batch_size
         resize_rollout_buffer(self.rollout_buffer, n_steps)
 
+    def _longer_rollouts(self, alpha: float) -> LongerRollouts | None:
+        """What the next rollout is; None for the algorithm's own."""
+        longer = self.longer_rollouts
+        if longer is not None and self._n_imitated == 0:
+            longer = longer.otherwise
+        rest = self._total_timesteps - self.num_timesteps
+        if longer is None or not longer.holds(rest / max(self._total_timesteps, 1), alpha):
+            return None
+        has_room = rest >= longer.least_rollouts * longer.n_steps * self.n_envs
+        return longer if has_room or longer == self._longer_now else None
+
     def _update_learning_rate(self, optimizers: Any) -> None:
         """As in SB3; in longer rollouts theirs, if they have one."""
-        longer, own = self.longer_rollouts, self.lr_schedule
-        if longer is not None and longer.learning_rate is not None and self._rollouts_are_longer:
+        longer, own = self._longer_now, self.lr_schedule
+        if longer is not None and longer.learning_rate is not None:
             self.lr_schedule = longer.rate
         super()._update_learning_rate(optimizers)
         self.lr_schedule = own

@@ -53,6 +53,8 @@ _SAVED = (
     "on_error",
     "log_gradients",
 )
+_AS_PLAIN_STATE = ("imitation_weights", "longer_rollouts", "_longer_now")
+"""Dataclasses, which are saved by the values of their fields."""
 _PROGRESS = (
     "num_expert_queries",
     "num_expert_steps",
@@ -60,7 +62,6 @@ _PROGRESS = (
     "_n_rollouts_trained",
     "_n_imitated",
     "_first_size",
-    "_rollouts_are_longer",
 )
 
 
@@ -116,7 +117,7 @@ class FeedbackSettings(OnPolicyAlgorithm):
         self.label_replay = label_replay
         self.longer_rollouts = longer_rollouts
         self._first_size: tuple[int, int | None] | None = None
-        self._rollouts_are_longer = False
+        self._longer_now: LongerRollouts | None = None
         self.mode_trains_std = mode_trains_std
         self.on_error = on_error
         self.log_gradients = log_gradients
@@ -181,8 +182,7 @@ class FeedbackSettings(OnPolicyAlgorithm):
         return expert_weights(self.injection_weights, self.injection_max_weight, is_bounded=self.injection == "bounded")
 
     def _excluded_save_params(self) -> list[str]:
-        own = ["alpha", "imitation_weights", "longer_rollouts", "expert", "interpreter", "auxiliary_losses", "demonstrations"]
-        own += [*_SAVED, *_PROGRESS]
+        own = ["alpha", "expert", "interpreter", "auxiliary_losses", "demonstrations", *_AS_PLAIN_STATE, *_SAVED, *_PROGRESS]
         own += ["_episode_returns", "_before_imitation", "_memory"]
         return [*super()._excluded_save_params(), *own]
 
@@ -196,12 +196,8 @@ class FeedbackSettings(OnPolicyAlgorithm):
         :param include: As in SB3
         """
         state = {name: getattr(self, name) for name in (*_SAVED, *_PROGRESS)}
-        adaptive = {
-            "alpha": schedule_to_state(as_schedule(self.alpha)),
-            "imitation_weights": to_plain(list(self.imitation_weights)),
-            "longer_rollouts": to_plain(self.longer_rollouts),
-        }
-        self.__dict__[STATE_KEY] = {**adaptive, **state}
+        plain = {name: to_plain(getattr(self, name)) for name in _AS_PLAIN_STATE}
+        self.__dict__[STATE_KEY] = {"alpha": schedule_to_state(as_schedule(self.alpha)), **plain, **state}
         try:
             super().save(path, exclude, include)
         finally:
@@ -226,7 +222,7 @@ class FeedbackSettings(OnPolicyAlgorithm):
                     setattr(model, name, state[name])
             if "alpha" not in kwargs:
                 model.alpha = schedule_from_state(state["alpha"])
-            for name in ("imitation_weights", "longer_rollouts"):
+            for name in _AS_PLAIN_STATE:
                 if name in state and name not in kwargs:
                     setattr(model, name, from_plain(state[name]))
         model.alpha, model.imitation_weights = own_copy(model.alpha), copy.deepcopy(model.imitation_weights)

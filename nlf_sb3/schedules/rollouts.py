@@ -17,7 +17,7 @@ class LongerRollouts:
 
     Labels teach in rollouts of a few dozen steps and with large steps; the policy gradient needs more of the first and smaller
     of the second, and takes apart what was imitated where it hasn't. They hold wherever alpha is 1, in a model that has
-    imitated and wasn't put back to before (:class:`~nlf_sb3.schedules.Trial`).
+    imitated and wasn't put back to before (:class:`~nlf_sb3.schedules.Trial`). Without anything imitated ``otherwise`` holds.
 
     >>> longer = LongerRollouts(n_steps=1024, batch_size=64, begin=0.25)
     >>> longer.holds(progress_remaining=0.8, alpha=1.0), longer.holds(0.75, alpha=1.0), longer.holds(0.75, alpha=0.9)
@@ -29,6 +29,8 @@ class LongerRollouts:
     :param least_rollouts: How many of them the rest of training must have room for, or all stays as it was: a short training
         is better off with many short ones
     :param learning_rate: At ``begin``, from where it falls to nothing in a line; None for the algorithm's own
+    :param otherwise: What holds in the place of these numbers in a model that imitated nothing, or was put back; None for the
+        algorithm's own
     """
 
     n_steps: int = 1024
@@ -36,6 +38,7 @@ class LongerRollouts:
     begin: float = 0.25
     least_rollouts: int = 16
     learning_rate: float | None = None
+    otherwise: LongerRollouts | None = None
 
     def __post_init__(self) -> None:
         check_whole_number("n_steps", self.n_steps, 2)
@@ -45,6 +48,8 @@ class LongerRollouts:
             raise ValueError(f"begin: got {self.begin}, expected a number between 0 and 1.")
         if self.learning_rate is not None and not 0 < self.learning_rate < math.inf:
             raise ValueError(f"learning_rate: got {self.learning_rate}, expected a number above 0, or None.")
+        if not isinstance(self.otherwise, LongerRollouts | None):
+            raise ValueError(f"otherwise: got {self.otherwise!r}, expected None or another LongerRollouts.")
 
     def holds(self, progress_remaining: float, alpha: float) -> bool:
         """
