@@ -245,7 +245,11 @@ def test_killing_the_writer_loses_no_record_that_was_appended(tmp_path):
         ({"any_of": ["WHO"], "case_sensitive": True}, ["the WHO says"], ["those who say"]),
         ({"any_of": ["straße", "a.c"]}, ["STRASSE", "A.C"], ["abc"]),
         ({"names_source": True}, ["the WHO", "per the mayo clinic", "NASA's"], ["those who sleep", "nice", "a nasal spray"]),
-        ({"names_source": True}, ["the National Oceanic and Atmospheric Administration", "the U.S. Geological Survey"], ["surveys"]),
+        (
+            {"names_source": True},
+            ["the National Oceanic and Atmospheric Administration", "the U.S. Geological Survey"],
+            ["surveys"],
+        ),
         ({"names_source": True, "max_words": 3}, ["The CDC says"], ["The CDC says so", "He says"]),
     ],
 )

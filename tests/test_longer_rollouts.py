@@ -110,6 +110,11 @@ def test_a_model_that_imitated_has_its_own_numbers_and_not_the_others():
     assert ends_of(model_of(longer_rollouts=OTHERWISE), 96) == ends_of(model_of(), 96)
 
 
+def test_other_numbers_hold_where_few_longer_ones_would_fit():
+    rollouts = ends_of(model_of(longer_rollouts=replace(OTHERWISE, least_rollouts=3)), 96)
+    assert rollouts[3:] == [(48, 8), (66, 4), (84, 4), (102, 4)]
+
+
 class Rates(BaseCallback):
     """Notes the learning rate of each update."""
 

@@ -67,10 +67,11 @@ class SizesRollouts(FollowsSchedule):
         if longer is not None and self._n_imitated == 0:
             longer = longer.otherwise
         rest = self._total_timesteps - self.num_timesteps
+        while longer is not None and longer != self._longer_now and rest < longer.least_timesteps * self.n_envs:
+            longer = longer.otherwise
         if longer is None or not longer.holds(rest / max(self._total_timesteps, 1), alpha):
             return None
-        has_room = rest >= longer.least_rollouts * longer.n_steps * self.n_envs
-        return longer if has_room or longer == self._longer_now else None
+        return longer
 
     def _update_learning_rate(self, optimizers: Any) -> None:
         """As in SB3; in longer rollouts theirs, if they have one."""

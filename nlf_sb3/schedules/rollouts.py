@@ -17,7 +17,7 @@ class LongerRollouts:
 
     Labels teach in rollouts of a few dozen steps and with large steps; the policy gradient needs more of the first and smaller
     of the second, and takes apart what was imitated where it hasn't. They hold wherever alpha is 1, in a model that has
-    imitated and wasn't put back to before (:class:`~nlf_sb3.schedules.Trial`). Without anything imitated ``otherwise`` holds.
+    imitated and wasn't put back to before (:class:`~nlf_sb3.schedules.Trial`); in others ``otherwise`` does.
 
     >>> longer = LongerRollouts(n_steps=1024, batch_size=64, begin=0.25)
     >>> longer.holds(progress_remaining=0.8, alpha=1.0), longer.holds(0.75, alpha=1.0), longer.holds(0.75, alpha=0.9)
@@ -26,11 +26,11 @@ class LongerRollouts:
     :param n_steps: Steps of a rollout in each environment, in the place of the algorithm's ``n_steps``
     :param batch_size: Rows of a minibatch, in the place of the algorithm's ``batch_size`` if it has one
     :param begin: Share of training that is over when the first such rollout begins, more than 0 and less than 1
-    :param least_rollouts: How many of them the rest of training must have room for, or all stays as it was: a short training
-        is better off with many short ones
+    :param least_rollouts: How many of them the rest of training must have room for, or ``otherwise`` holds: a short training is
+        better off with many short ones
     :param learning_rate: At ``begin``, from where it falls to nothing in a line; None for the algorithm's own
-    :param otherwise: What holds in the place of these numbers in a model that imitated nothing, or was put back; None for the
-        algorithm's own
+    :param otherwise: What holds where these don't: in a model that imitated nothing or was put back, or without room for
+        ``least_rollouts``. None for the algorithm's own numbers
     """
 
     n_steps: int = 1024
@@ -50,6 +50,11 @@ class LongerRollouts:
             raise ValueError(f"learning_rate: got {self.learning_rate}, expected a number above 0, or None.")
         if not isinstance(self.otherwise, LongerRollouts | None):
             raise ValueError(f"otherwise: got {self.otherwise!r}, expected None or another LongerRollouts.")
+
+    @property
+    def least_timesteps(self) -> int:
+        """Steps in each environment that the rest of training must have, or these rollouts don't begin."""
+        return self.least_rollouts * self.n_steps
 
     def holds(self, progress_remaining: float, alpha: float) -> bool:
         """
