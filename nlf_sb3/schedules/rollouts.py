@@ -26,8 +26,8 @@ class LongerRollouts:
     :param n_steps: Steps of a rollout in each environment, in the place of the algorithm's ``n_steps``
     :param batch_size: Rows of a minibatch, in the place of the algorithm's ``batch_size`` if it has one
     :param begin: Share of training that is over when the first such rollout begins, more than 0 and less than 1
-    :param least_rollouts: How many of them the rest of training must have room for, or ``otherwise`` holds: a short training is
-        better off with many short ones
+    :param least_rollouts: How many of them the rest of training must have room for, or ``otherwise`` holds: a short training
+        is better off with many short ones
     :param learning_rate: At ``begin``, from where it falls to nothing in a line; None for the algorithm's own
     :param otherwise: What holds where these don't: in a model that imitated nothing or was put back, or without room for
         ``least_rollouts``. None for the algorithm's own numbers
