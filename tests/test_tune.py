@@ -5,6 +5,7 @@ import json
 import pytest
 import torch as th
 from rich.console import Console
+from stable_baselines3.common.callbacks import BaseCallback
 
 pytest.importorskip("transformers")
 
@@ -12,6 +13,7 @@ from nlf_sb3 import REINFORCE
 from nlf_sb3.experiments.tune.command import Tune
 from nlf_sb3.experiments.tune.learner import load_split, make_learner, warm_up
 from nlf_sb3.experiments.tune.report import summarise
+from nlf_sb3.experiments.tune.run import Asks
 from nlf_sb3.experiments.tune.tune import tune
 from nlf_sb3.language import ByteTokenizer, ConversationEnv, Record, Reply, SimulatedUser, TokenLevel, toy_records
 from nlf_sb3.language.buffers import TokenEpisodeBuffer
@@ -110,6 +112,36 @@ def test_bad_input_is_named(tmp_path):
         tune(Tune(**{**TOY, "responses": 0, "out": tmp_path / "out"}), quiet())
     with pytest.raises(ValueError, match="one batch"):
         tune(Tune(**{**TOY, "responses": 3, "out": tmp_path / "out"}), quiet())
+
+
+class Rates(BaseCallback):
+    """Notes the learning rate of each update."""
+
+    def __init__(self):
+        super().__init__()
+        self.rates = []
+
+    def _on_step(self):
+        return True
+
+    def _on_rollout_start(self):
+        self.rates.append(self.model.policy.optimizer.param_groups[0]["lr"])
+
+
+@pytest.mark.parametrize("schedule", ["constant", "linear"])
+def test_the_learning_rate_falls_with_the_responses_if_it_is_asked_to(schedule):
+    options = Tune(**{**TOY, "responses": 12, "lr_schedule": schedule})
+    split = load_split(options)
+    learner = make_learner(options, "joint", 1, split.train)
+    own, counts, rates = learner.model.lr_schedule, [], Rates()
+    asks = Asks(learner, options, split, counts.append)
+    learner.model.learn(1_000, callback=[asks, rates])
+    # Rollouts end with the episode that is their fourth, and a few more at the same step.
+    falling = [options.lr * (1 - n / 12) for n in (0, *range(12))]
+    assert rates.rates[1] == pytest.approx(options.lr)
+    assert all(any(rate == pytest.approx(value) for value in falling) for rate in rates.rates[1:])
+    assert (rates.rates[-1] < rates.rates[1]) is (schedule == "linear")
+    assert learner.model.lr_schedule is own
 
 
 @pytest.mark.parametrize(("method", "algorithm"), [("joint", "PPO"), ("injection", "REINFORCE"), ("distil", "REINFORCE")])

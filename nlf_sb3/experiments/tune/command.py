@@ -43,6 +43,8 @@ class Tune:
     """Responses for each optimiser step."""
     lr: float = 1e-3
     """Learning rate, of Adam."""
+    lr_schedule: Literal["constant", "linear"] = "constant"
+    """linear: it falls to nothing in a line, until RESPONSES are over."""
     alpha: float = 0.2
     """Weight of the policy gradient where expected responses are imitated."""
     kl_coef: float = 0.0

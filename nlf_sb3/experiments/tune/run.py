@@ -43,6 +43,19 @@ class Asks(BaseCallback):
         self.rows: list[dict[str, Any]] = []
         self.answers: list[dict[str, Any]] = []
 
+    def _on_training_start(self) -> None:
+        self._own_schedule = self.model.lr_schedule
+        if self._options.lr_schedule == "linear":  # SB3's would fall with tokens, of which nobody knows how many there will be
+            self.model.lr_schedule = self._falling_rate
+
+    def _on_training_end(self) -> None:
+        self.model.lr_schedule = self._own_schedule  # it is saved with the model
+
+    def _falling_rate(self, progress_remaining: float) -> float:
+        """The learning rate of the update after the rollout at hand, whose responses are counted already."""
+        share = (self.n_responses - self._options.batch) / self._options.responses
+        return self._options.lr * (1.0 - max(share, 0.0))
+
     def _on_rollout_start(self) -> None:
         # The last rollout's update is made by now. No rollout begins that isn't a whole batch within the budget; one that has
         # begun takes in every response that ends at its last step, and may go a few beyond.
