@@ -182,7 +182,7 @@ class Scripted:
 def test_second_attempts_take_the_place_of_expected_responses(keep, attempt, reward, monkeypatch):
     asked = []
 
-    def respond_with(policy, tokenizer, prompts, max_new_tokens, sample):
+    def respond_with(policy, tokenizer, prompts, max_new_tokens, sample, temperature):
         asked.extend(prompts)
         return [attempt]
 
@@ -203,6 +203,39 @@ def test_second_attempts_take_the_place_of_expected_responses(keep, attempt, rew
         assert "expert_segment" not in info
     else:
         assert info["expert_segment"].rewards.tolist() == [0.0, reward]
+
+
+@pytest.mark.parametrize(
+    ("keep", "attempts", "passed_on"),
+    [
+        ("satisfying", ["c", "", "b", "d"], ("b", 1.0)),
+        ("satisfying", ["c", "d"], (None, None)),
+        ("all", ["c", "b"], ("b", 1.0)),
+        ("all", ["", "c", "d"], ("c", 0.0)),
+        ("all", ["", "too long for 8"], (None, None)),
+    ],
+)
+def test_of_several_attempts_the_first_that_is_better_counts(keep, attempts, passed_on, monkeypatch):
+    asked = []
+
+    def respond_with(policy, tokenizer, prompts, max_new_tokens, sample, temperature):
+        asked.append((len(prompts), prompts[0], temperature))
+        return attempts
+
+    monkeypatch.setattr("nlf_sb3.language.refining.respond", respond_with)
+    user = RefiningUser(Scripted(), keep, max_attempts=len(attempts), asks="same_turn", temperature=0.5)
+    user.attach(object(), ByteTokenizer(), 8)
+    reply = user.answer([{"role": "user", "content": "q?"}], "a")
+    assert (reply.expected_response, reply.expected_reward) == passed_on
+    assert (user.n_attempts, user.n_kept) == (len(attempts), passed_on[0] is not None)
+    assert asked == [(len(attempts), [{"role": "user", "content": "q? say b"}], 0.5)]
+
+
+def test_attempts_that_cannot_be_are_refused():
+    with pytest.raises(ValueError, match="max_attempts"):
+        RefiningUser(Scripted(), max_attempts=0)
+    with pytest.raises(ValueError, match="asks: got 'loudly', expected 'next_turn' or 'same_turn'"):
+        RefiningUser(Scripted(), asks="loudly")
 
 
 @pytest.mark.parametrize("shows_expected", [False, True])

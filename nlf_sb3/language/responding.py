@@ -19,6 +19,7 @@ def respond(
     max_new_tokens: int,
     *,
     sample: bool = False,
+    temperature: float | None = None,
     batch_size: int = 16,
 ) -> list[str]:
     """
@@ -28,7 +29,8 @@ def respond(
     :param tokenizer: Of its environment, or Hugging Face's own
     :param prompts: Texts or conversations
     :param max_new_tokens: The longest response
-    :param sample: Sample at the policy's temperature; else the likeliest token each time
+    :param sample: Sample; else the likeliest token each time
+    :param temperature: Of samples; None for the policy's
     :param batch_size: Prompts at a time
     :return: A response for each prompt
     :raises TypeError: For a single text
@@ -40,6 +42,9 @@ def respond(
     room = getattr(policy.language_model.config, "max_position_embeddings", math.inf) - max_new_tokens
     policy.set_training_mode(False)
     forbidden = list(policy.forbidden_tokens)
+    sampling: dict[str, Any] = {"do_sample": False}
+    if sample:
+        sampling = {"do_sample": True, "top_k": 0, "top_p": 1.0, "temperature": temperature or policy.temperature}
     responses = []
     for start in range(0, len(prompts), batch_size):
         rows = [tokenizer.encode_prompt(prompt) for prompt in prompts[start : start + batch_size]]
@@ -51,7 +56,6 @@ def respond(
             )
         tokens = th.tensor([[tokenizer.eos] * (longest - len(row)) + row for row in rows], device=policy.device)
         mask = th.tensor([[0] * (longest - len(row)) + [1] * len(row) for row in rows], device=policy.device)
-        sampling = {"do_sample": True, "top_k": 0, "top_p": 1.0, "temperature": policy.temperature} if sample else {}
         made = policy.language_model.generate(
             input_ids=tokens,
             attention_mask=mask,
@@ -59,7 +63,7 @@ def respond(
             eos_token_id=tokenizer.eos,
             pad_token_id=tokenizer.eos,
             suppress_tokens=forbidden or None,
-            **(sampling or {"do_sample": False}),
+            **sampling,
         )
         for row in made[:, longest:].tolist():
             responses.append(tokenizer.decode(row[: row.index(tokenizer.eos)] if tokenizer.eos in row else row))

@@ -47,6 +47,13 @@ class Tune:
     """linear: it falls to nothing in a line, until RESPONSES are over."""
     alpha: float = 0.2
     """Weight of the policy gradient where expected responses are imitated."""
+    attempts: int = 1
+    """Second attempts after each response that doesn't satisfy, made side by side and scored until one does
+    (refine, distil)."""
+    attempts_ask: Literal["next_turn", "same_turn"] = "next_turn"
+    """How the model is asked again: with the user's words as the next turn, after its response, or below the question."""
+    attempts_temperature: float = 1.0
+    """Of second attempts."""
     kl_coef: float = 0.0
     """Weight of the divergence from the model before training."""
     lora_r: int = 8

@@ -125,7 +125,14 @@ def make_learner(options: Tune, method: str, seed: int, records: list[Record]) -
         user: Any = SimulatedUser(records, shows_expected=method in ("joint", "injection"))
         if method in ("refine", "distil"):
             keep: Any = "satisfying" if method == "refine" else "all"
-            user = RefiningUser(user, keep, prompt=partial(prompt_of, options))
+            user = RefiningUser(
+                user,
+                keep,
+                partial(prompt_of, options),
+                max_attempts=options.attempts,
+                asks=options.attempts_ask,
+                temperature=options.attempts_temperature,
+            )
             refiners.append(user)
         is_toy = options.records == TOY
         env = ConversationEnv(user, render=last_turn if is_toy else render_history)
