@@ -11,6 +11,7 @@ pytest.importorskip("transformers")
 
 from nlf_sb3 import REINFORCE
 from nlf_sb3.experiments.tune.command import Tune
+from nlf_sb3.experiments.tune.finished import distinct_pairs
 from nlf_sb3.experiments.tune.learner import load_split, make_learner, warm_up
 from nlf_sb3.experiments.tune.report import summarise
 from nlf_sb3.experiments.tune.run import Asks
@@ -158,7 +159,7 @@ def test_summary_by_hand():
     for seed, satisfied in ((1, (0, 9, 10)), (2, (0, 2, 8))):
         for responses, number, value in zip((0, 8, 16), satisfied, (10.0, 10.0, 11.0), strict=True):
             row = {"method": "a", "seed": seed, "responses": responses, "satisfied": number, "asked": 10}
-            rows.append({**row, "perplexity": value, "second_attempts": 0, "seconds": responses})
+            rows.append({**row, "perplexity": value, "second_attempts": 0, "distinct_pairs": 0.5, "seconds": responses})
     (summary,) = summarise(pd.DataFrame(rows))
     assert (summary["before"], summary["after"], summary["never"]) == (0.0, 0.9, 1)
     assert summary["needed"] == float("inf")  # between 8 and never
@@ -236,6 +237,14 @@ def test_attempts_that_cannot_be_are_refused():
         RefiningUser(Scripted(), max_attempts=0)
     with pytest.raises(ValueError, match="asks: got 'loudly', expected 'next_turn' or 'same_turn'"):
         RefiningUser(Scripted(), asks="loudly")
+    with pytest.raises(ValueError, match=r"temperature: got 0\.0, expected a number above 0"):
+        RefiningUser(Scripted(), temperature=0.0)
+
+
+def test_one_answer_to_every_question_has_few_distinct_pairs():
+    assert distinct_pairs(["the who is the who"] * 10) == 3 / 40  # the who, who is, is the
+    assert distinct_pairs(["red pears", "Green apples!"]) == 1.0
+    assert distinct_pairs(["", "one"]) == 0.0
 
 
 @pytest.mark.parametrize("shows_expected", [False, True])

@@ -48,6 +48,8 @@ class RefiningUser:
             raise ValueError(f"keep: got {keep!r}, expected 'satisfying' or 'all'.")
         if asks not in ("next_turn", "same_turn"):
             raise ValueError(f"asks: got {asks!r}, expected 'next_turn' or 'same_turn'.")
+        if temperature is not None and not temperature > 0.0:
+            raise ValueError(f"temperature: got {temperature!r}, expected a number above 0, or None for the policy's.")
         self.user = user
         self.keep = keep
         self.max_attempts = check_whole_number("max_attempts", max_attempts, 1)

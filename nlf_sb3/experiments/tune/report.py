@@ -21,7 +21,8 @@ def summarise(rows: pd.DataFrame) -> list[dict[str, Any]]:
     """
     :param rows: Every evaluation of every run
     :return: For each method: held-out users satisfied at the end, pooled over seeds, with the Wilson interval; responses until
-        :data:`SATISFIED` of them were, infinity for runs that never got there; and how the perplexity changed
+        :data:`SATISFIED` of them were, infinity for runs that never got there; how the perplexity changed; and how many of
+        the answers' pairs of words are distinct
     """
     summary = []
     for method, runs in rows.groupby("method", sort=False):
@@ -44,6 +45,8 @@ def summarise(rows: pd.DataFrame) -> list[dict[str, Any]]:
                 "needed_interval": [float(limit) for limit in _median_interval(needed)],
                 "perplexity_change": float(np.median(change)),
                 "largest_perplexity_change": float(change.max()),
+                "distinct_pairs_before": float(first["distinct_pairs"].median()),
+                "distinct_pairs": float(last["distinct_pairs"].median()),
                 "second_attempts": float(last["second_attempts"].median()),
                 "seconds": float(last["seconds"].median()),
             }
@@ -85,17 +88,20 @@ def write_report(options: Tune, rows: pd.DataFrame, summary: list[dict[str, Any]
         "Held-out questions are answered greedily; satisfied is their share, pooled over seeds, with its 95% Wilson interval.",
         f"`to {SATISFIED:.0%}`: median over seeds (95% bootstrap) of the responses at the first evaluation where so many were",
         "satisfied; runs that never got there count as infinity. Perplexity is of an unrelated text, its change the median",
-        "over seeds.",
+        "over seeds. Distinct pairs: how many distinct pairs of neighbouring words the answers hold, over all their pairs,",
+        "the median over seeds; near 0 where all questions get the same answer.",
         "",
-        f"| method | seeds | before | satisfied | to {SATISFIED:.0%} | never | perplexity | second attempts | seconds |",
-        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+        f"| method | seeds | before | satisfied | to {SATISFIED:.0%} | never | perplexity | "
+        "distinct pairs | second attempts | seconds |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     for row in summary:
         low, high = row["needed_interval"]
         lines.append(
             f"| {row['method']} | {row['seeds']} | {row['before']:.0%} | {row['after']:.0%} "
             f"[{row['low']:.0%}, {row['high']:.0%}] | {_number(row['needed'])} [{_number(low)}, {_number(high)}] | "
-            f"{row['never']} of {row['seeds']} | {row['perplexity_change']:+.1%} | {row['second_attempts']:.0f} | "
+            f"{row['never']} of {row['seeds']} | {row['perplexity_change']:+.1%} | "
+            f"{row['distinct_pairs_before']:.2f} to {row['distinct_pairs']:.2f} | {row['second_attempts']:.0f} | "
             f"{row['seconds']:.0f} |"
         )
     lines += ["", "![Held-out users satisfied](curve.png)", "", *_transcripts(options, rows)]

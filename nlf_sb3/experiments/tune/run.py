@@ -16,8 +16,6 @@ from nlf_sb3.experiments.tune.learner import Learner, Split, make_learner, promp
 from nlf_sb3.language import Criterion, unrelated_text
 from nlf_sb3.language.responding import perplexity, respond
 
-COLUMNS = ("method", "seed", "responses", "satisfied", "asked", "train_score", "second_attempts", "perplexity", "seconds")
-
 
 class Asks(BaseCallback):
     """

@@ -6,7 +6,6 @@ import json
 from dataclasses import asdict
 from typing import Any
 
-import pandas as pd
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
@@ -14,6 +13,7 @@ from rich.table import Table
 from nlf_sb3.errors import require
 from nlf_sb3.experiments.reproduce import seed_list
 from nlf_sb3.experiments.tune.command import Tune
+from nlf_sb3.experiments.tune.finished import evaluations
 from nlf_sb3.experiments.tune.learner import load_split
 from nlf_sb3.experiments.tune.report import summarise, write_report
 from nlf_sb3.experiments.tune.run import perform
@@ -32,10 +32,12 @@ def tune(options: Tune, console: Console) -> None:
     for module in ("transformers", "peft"):
         require(module, "lm", "nlf-sb3 tune")
     if (
-        min(options.responses, options.batch, options.minibatch, options.seeds, options.max_new_tokens) < 1
+        min(options.responses, options.batch, options.minibatch, options.seeds, options.max_new_tokens, options.attempts) < 1
         or not options.methods
     ):
-        raise ValueError("responses, batch, minibatch, seeds and max-new-tokens: expected at least 1 of each, and a method.")
+        raise ValueError(
+            "responses, batch, minibatch, seeds, max-new-tokens and attempts: expected at least 1 of each, and a method."
+        )
     if options.responses < options.batch:
         raise ValueError(f"responses: got {options.responses}, expected those of one batch ({options.batch}) or more.")
     split = load_split(options)
@@ -53,8 +55,7 @@ def tune(options: Tune, console: Console) -> None:
                 perform(options, method, seed, split, folder, lambda n, bar=bar: progress.update(bar, completed=n))  # type: ignore[misc]
                 progress.remove_task(bar)
             progress.advance(total)
-    files = [options.out / "runs" / f"{method}-{seed}" / "rows.json" for method, seed in runs]
-    rows = pd.DataFrame([row for file in files for row in json.loads(file.read_text())])
+    rows = evaluations(options.out / "runs" / f"{method}-{seed}" for method, seed in runs)
     summary = summarise(rows)
     write_report(options, rows, summary)
     console.print(_table(summary))
@@ -82,7 +83,7 @@ def _claim_folder(options: Tune) -> None:
 
 
 def _table(summary: list[dict[str, Any]]) -> Table:
-    table = Table("method", "seeds", "before", "after", "95% interval", "responses to 90%", "perplexity")
+    table = Table("method", "seeds", "before", "after", "95% interval", "responses to 90%", "perplexity", "distinct pairs")
     for row in summary:
         needed = "never" if row["needed"] == float("inf") else f"{row['needed']:,.0f}"
         table.add_row(
@@ -93,5 +94,6 @@ def _table(summary: list[dict[str, Any]]) -> Table:
             f"{row['low']:.0%} to {row['high']:.0%}",
             needed,
             f"{row['perplexity_change']:+.1%}",
+            f"{row['distinct_pairs']:.2f}",
         )
     return table
