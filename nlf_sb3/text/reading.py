@@ -12,6 +12,8 @@ _MAX_CHARACTERS = 600
 _DASHES = "\N{EN DASH}\N{EM DASH}"
 _TOKEN = re.compile(rf"[a-z][a-z'-]*|[0-9]+|[.,;:!?()\n{_DASHES}]|[^\s]")
 _STOPS = frozenset(".,;:!?()\n-" + _DASHES)
+_GRAMMAR, _TELLING, _BREAK, _STOP = 1, 2, 4, 8
+"""Traits of a word: it is grammar, it changes what its clause says, it ends a clause, and it is a sign and no word."""
 _CONTRAST = frozenset(("but", "instead", "then", "because", "while", "whereas", "however"))
 
 
@@ -43,9 +45,15 @@ class Reader:
         for idiom in sorted(self._phrases, key=len, reverse=True):
             parts = _tokens(idiom)
             self._idioms.setdefault(parts[0], []).append((parts, self._phrases[idiom].split()))
-        self._known = _KNOWN | self._ways.keys() | self._named.keys()
-        self._grammar = words.GRAMMAR - self._ways.keys() - self._named.keys()
-        self._telling = ACTING | self._ways.keys() | self._named.keys()
+        names_and_ways = self._ways.keys() | self._named.keys()
+        telling = ACTING | words.WAYS | names_and_ways
+        self._traits = {
+            token: (_GRAMMAR if token in words.GRAMMAR - names_and_ways else 0) | (_TELLING if token in telling else 0)
+            for token in _KNOWN | names_and_ways
+        }
+        self._traits.update({token: _BREAK | (_STOP if token in _STOPS else 0) for token in _BREAKS})
+        self._telling = ACTING | names_and_ways
+        self._only_acting = ACTING - names_and_ways
         self._plain_ways = self._ways.keys() - _COMPARATIVES
         self._own: dict[str, list[str]] = {}
         for word in sorted(word for word in {*self._ways, *self._named} if len(word) > 3):
@@ -80,22 +88,29 @@ class Reader:
         tokens = self._without_idioms(_tokens(text[:_MAX_CHARACTERS]))
         tally = Tally()
         clause: list[str] = []
-        known, grammar = self._known, self._grammar
-        n_unknown = n_stops = n_grammar = 0
+        traits_of = self._traits.get
+        n_unknown = n_stops = n_grammar = tells = 0
         for token in tokens:
-            if token in _BREAKS:
-                n_stops += token in _STOPS
-                if clause:
-                    self._read_clause(clause, tally)
-                    clause = []
-            else:
-                if token in grammar:
-                    n_grammar += 1
-                elif token not in known:
-                    token = self._spelt(token)
-                    n_unknown += token not in known
+            traits = traits_of(token)
+            if traits is None:
+                token = self._spelt(token)
+                traits = traits_of(token)
+                if traits is None:
+                    n_unknown += 1
+                    traits = 0
                 clause.append(token)
-        if clause:
+                tells |= traits & _TELLING
+            elif traits & _BREAK:
+                n_stops += traits >= _STOP
+                if tells:
+                    self._read_clause(clause, tally)
+                clause = []
+                tells = 0
+            else:
+                n_grammar += traits & _GRAMMAR
+                tells |= traits & _TELLING
+                clause.append(token)
+        if tells:
             self._read_clause(clause, tally)
         n_words = len(tokens) - n_stops
         n_telling = n_words - n_grammar
@@ -106,20 +121,12 @@ class Reader:
 
     def _without_idioms(self, tokens: list[str]) -> list[str]:
         """Tokens with every idiom in the one word that it means."""
-        if self._idioms.keys().isdisjoint(tokens):
-            return tokens
-        read: list[str] = []
-        start = 0
-        while start < len(tokens):
-            for parts, meaning in self._idioms.get(tokens[start], ()):
+        idioms = self._idioms
+        for start, token in enumerate(tokens):
+            for parts, meaning in idioms.get(token, ()):
                 if tokens[start : start + len(parts)] == parts:
-                    read += meaning
-                    start += len(parts)
-                    break
-            else:
-                read.append(tokens[start])
-                start += 1
-        return read
+                    return [*tokens[:start], *meaning, *self._without_idioms(tokens[start + len(parts) :])]
+        return tokens
 
     def _spelt(self, token: str) -> str:
         """An unknown word as the name that it is a form or a slip of, if it is one."""
@@ -135,9 +142,12 @@ class Reader:
     def _read_clause(self, clause: list[str], tally: Tally) -> None:
         state = Clause(clause, tally)
         has_plain_way = not self._plain_ways.isdisjoint(clause)
-        telling = self._telling
+        telling, only_acting = self._telling, self._only_acting
         for index, token in enumerate(clause):
             if token not in telling:
+                continue
+            if token in only_acting:
+                state.take(token, index)
                 continue
             dimension = self._named.get(token)
             if dimension is not None:
