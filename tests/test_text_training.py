@@ -51,7 +51,8 @@ def test_every_algorithm_learns_what_words_ask_for(kind, algorithm):
     teacher = SpeakingTeacher(always(wanted), names)
     narrow = {"policy_kwargs": {"log_std_init": -1.5}} if kind == "box" else {}
     env = FeedbackWrapper(env, teacher)
-    model = make(algorithm, env, interpreter=RuleInterpreter(names), alpha=0.0, learning_rate=0.02, **narrow)
+    rate = 0.005 if algorithm is A2C else 0.02  # with RMSprop and the larger one, two of eight seeds stray on the way
+    model = make(algorithm, env, interpreter=RuleInterpreter(names), alpha=0.0, learning_rate=rate, **narrow)
 
     def distance():
         with th.random.fork_rng():
