@@ -145,11 +145,27 @@ def test_the_learning_rate_falls_with_the_responses_if_it_is_asked_to(schedule):
     assert learner.model.lr_schedule is own
 
 
-@pytest.mark.parametrize(("method", "algorithm"), [("joint", "PPO"), ("injection", "REINFORCE"), ("distil", "REINFORCE")])
+@pytest.mark.parametrize(("method", "algorithm"), [("joint", "PPO"), ("injection", "REINFORCE")])
 def test_every_method_and_algorithm_trains(method, algorithm, tmp_path):
     options = Tune(**{**TOY, "algorithm": algorithm, "methods": (method,), "kl_coef": 0.1, "out": tmp_path / "out"})
     tune(options, quiet())
     assert (tmp_path / "out" / "REPORT.md").exists()
+
+
+@pytest.mark.parametrize(("method", "asks"), [("refine", "same_turn"), ("distil", "next_turn")])
+def test_second_attempts_are_made_and_counted(method, asks, tmp_path):
+    options = Tune(**TOY, methods=(method,), kl_coef=0.1, attempts=2, attempts_ask=asks, out=tmp_path / "out")
+    tune(options, quiet())
+    first, last = json.loads((tmp_path / "out" / "runs" / f"{method}-1" / "rows.json").read_text())
+    assert first["second_attempts"] == 0
+    assert 0 < last["second_attempts"] <= 2 * last["responses"]
+
+
+@pytest.mark.parametrize("temperature", [0.0, -1.0])
+def test_a_temperature_of_attempts_that_is_none_claims_no_folder(temperature, tmp_path):
+    with pytest.raises(ValueError, match="attempts-temperature"):
+        tune(Tune(**TOY, methods=("refine",), attempts_temperature=temperature, out=tmp_path / "out"), quiet())
+    assert not (tmp_path / "out").exists()
 
 
 def test_summary_by_hand():

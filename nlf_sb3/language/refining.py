@@ -29,8 +29,8 @@ class RefiningUser:
     :param max_attempts: Attempts after a response, made side by side. The user scores one after another, until one of them is
         better than the response; where none is, the first counts (``keep="all"``).
     :param asks: How the model is asked again: with the user's words as the next turn of the conversation, after the response,
-        or with the words below the user's last turn, without the response. To the first, small models answer with an apology,
-        which is then imitated.
+        or with the words at the end of the user's last turn, without the response. To the first, small models answer with an
+        apology, which is then imitated.
     :param temperature: Of the attempts; None for the policy's
     """
 

@@ -44,7 +44,8 @@ def respond(
     forbidden = list(policy.forbidden_tokens)
     sampling: dict[str, Any] = {"do_sample": False}
     if sample:
-        sampling = {"do_sample": True, "top_k": 0, "top_p": 1.0, "temperature": temperature or policy.temperature}
+        temperature = policy.temperature if temperature is None else temperature
+        sampling = {"do_sample": True, "top_k": 0, "top_p": 1.0, "temperature": temperature}
     responses = []
     for start in range(0, len(prompts), batch_size):
         rows = [tokenizer.encode_prompt(prompt) for prompt in prompts[start : start + batch_size]]

@@ -46,7 +46,7 @@ class Reader:
             parts = _tokens(idiom)
             self._idioms.setdefault(parts[0], []).append((parts, self._phrases[idiom].split()))
         names_and_ways = self._ways.keys() | self._named.keys()
-        telling = ACTING | words.WAYS | names_and_ways
+        telling = ACTING | words.WAYS | names_and_ways  # "the same way" acts when its clause is closed
         self._traits = {
             token: (_GRAMMAR if token in words.GRAMMAR - names_and_ways else 0) | (_TELLING if token in telling else 0)
             for token in _KNOWN | names_and_ways
@@ -101,7 +101,7 @@ class Reader:
                 clause.append(token)
                 tells |= traits & _TELLING
             elif traits & _BREAK:
-                n_stops += traits >= _STOP
+                n_stops += bool(traits & _STOP)
                 if tells:
                     self._read_clause(clause, tally)
                 clause = []

@@ -51,9 +51,9 @@ class Tune:
     """Second attempts after each response that doesn't satisfy, made side by side and scored until one does
     (refine, distil)."""
     attempts_ask: Literal["next_turn", "same_turn"] = "next_turn"
-    """How the model is asked again: with the user's words as the next turn, after its response, or below the question."""
-    attempts_temperature: float = 1.0
-    """Of second attempts."""
+    """How the model is asked again: with the user's words as the next turn, after its response, or at the question's end."""
+    attempts_temperature: float | None = None
+    """Of second attempts; by default that of responses."""
     kl_coef: float = 0.0
     """Weight of the divergence from the model before training."""
     lora_r: int = 8

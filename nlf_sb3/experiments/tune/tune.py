@@ -40,6 +40,8 @@ def tune(options: Tune, console: Console) -> None:
         )
     if options.responses < options.batch:
         raise ValueError(f"responses: got {options.responses}, expected those of one batch ({options.batch}) or more.")
+    if options.attempts_temperature is not None and not options.attempts_temperature > 0.0:
+        raise ValueError(f"attempts-temperature: got {options.attempts_temperature}, expected a number above 0.")
     split = load_split(options)
     _claim_folder(options)
     runs = [(method, seed) for method in options.methods for seed in seed_list(options.seeds)]
@@ -83,15 +85,14 @@ def _claim_folder(options: Tune) -> None:
 
 
 def _table(summary: list[dict[str, Any]]) -> Table:
-    table = Table("method", "seeds", "before", "after", "95% interval", "responses to 90%", "perplexity", "distinct pairs")
+    table = Table("method", "seeds", "before", "after", "responses to 90%", "perplexity", "distinct pairs")
     for row in summary:
         needed = "never" if row["needed"] == float("inf") else f"{row['needed']:,.0f}"
         table.add_row(
             row["method"],
             str(row["seeds"]),
             f"{row['before']:.0%}",
-            f"{row['after']:.0%}",
-            f"{row['low']:.0%} to {row['high']:.0%}",
+            f"{row['after']:.0%} [{row['low']:.0%}, {row['high']:.0%}]",
             needed,
             f"{row['perplexity_change']:+.1%}",
             f"{row['distinct_pairs']:.2f}",
