@@ -7,8 +7,8 @@ from typing import Any
 
 import torch as th
 
-_MAX_LOG_RATIO = 20.0
-"""log of the largest probability ratio that a surrogate loss takes."""
+MAX_LOG_RATIO = 20.0
+"""log of the largest probability ratio of an expert's action that a surrogate objective takes."""
 
 
 def _check_rank_one(**tensors: th.Tensor) -> None:
@@ -53,7 +53,7 @@ def clipped_surrogate_loss(
     :math:`r_t = \pi(a_t|s_t) / \pi_{old}(a_t|s_t)` (PPO; Schulman et al., 2017, eq. 7,
     https://arxiv.org/abs/1707.06347).
 
-    The ratio ends at :data:`_MAX_LOG_RATIO`: an expert's action that a narrow policy could not take becomes likelier by more
+    The ratio ends at :data:`MAX_LOG_RATIO`: an expert's action that a narrow policy could not take becomes likelier by more
     than a float holds, and infinity times the clip's gradient of zero is NaN.
 
     :param log_prob: log-probability under the policy in training, ``[B]``
@@ -63,7 +63,7 @@ def clipped_surrogate_loss(
     :return: ``[B]``
     """
     _check_rank_one(log_prob=log_prob, old_log_prob=old_log_prob, advantages=advantages)
-    ratio = th.exp((log_prob - old_log_prob).clamp(max=_MAX_LOG_RATIO))
+    ratio = th.exp((log_prob - old_log_prob).clamp(max=MAX_LOG_RATIO))
     clipped = th.clamp(ratio, 1 - clip_range, 1 + clip_range)
     return -th.min(ratio * advantages, clipped * advantages)
 

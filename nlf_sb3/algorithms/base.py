@@ -11,6 +11,7 @@ import numpy as np
 import torch as th
 
 from nlf_sb3.algorithms.auxiliary import AuxiliaryTerm
+from nlf_sb3.algorithms.expert_ratios import ExpertRatios
 from nlf_sb3.algorithms.imitation import ImitationTerm
 from nlf_sb3.algorithms.injecting import TrainsOnInjected
 from nlf_sb3.algorithms.injection import InjectionTerm
@@ -170,14 +171,19 @@ class FeedbackAlgorithm(SizesRollouts, TrainsOnInjected):
         takes_batch = self.rollout_buffer.take_last_batch
         # Rows of takeovers are normalised already, by statistics that leave them out.
         normalised = {"normalize_advantage": False} if update.weights is not None and self.injection != "plain" else {}
+        ratios = None if update.weights is None else self._expert_ratios(update.weights)
         with (
             self._temporarily(**normalised),
-            attached_loss(self.policy, takes_batch, extra_loss, update.alpha, observer, update.weights),
+            attached_loss(self.policy, takes_batch, extra_loss, update.alpha, observer, update.weights, ratios),
         ):
             self._train_original()
         if imitation is not None:
             self.logger.record("train/imitation_loss", float(np.mean(imitation.losses)))
         auxiliary.record(self.logger)
+
+    def _expert_ratios(self, weights: TakeoverWeights) -> ExpertRatios | None:
+        """What bounds the ratios of an expert's rows in the rollout; None for an algorithm without ratios."""
+        return None
 
     @contextlib.contextmanager
     def _temporarily(self, **settings: Any) -> Iterator[None]:

@@ -7,6 +7,8 @@ from typing import Any
 import torch as th
 
 from nlf_sb3.algorithms.base import FeedbackAlgorithm
+from nlf_sb3.algorithms.expert_ratios import ExpertRatios
+from nlf_sb3.algorithms.takeover import TakeoverWeights
 from nlf_sb3.losses import clipped_surrogate_loss
 
 
@@ -18,6 +20,10 @@ class ClippedObjective(FeedbackAlgorithm):
     def _policy_losses(self, log_prob: th.Tensor, old_log_prob: th.Tensor, advantages: th.Tensor) -> th.Tensor:
         clip_range = self.clip_range(self._current_progress_remaining)
         return clipped_surrogate_loss(log_prob, old_log_prob, advantages, clip_range)
+
+    def _expert_ratios(self, weights: TakeoverWeights) -> ExpertRatios:
+        assert weights.old_log_prob is not None
+        return ExpertRatios(weights.executed, weights.old_log_prob, self._policy_losses)
 
 
 class JoinsSingleRow(ClippedObjective):

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import torch as th
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.vec_env import VecEnv
 
 from nlf_sb3.algorithms.advantages import AdvantageScale
+from nlf_sb3.algorithms.expert_ratios import PolicyLosses, check_likelihoods
 from nlf_sb3.algorithms.injected_episodes import Bootstrap, MakeRows, Prefix, episode_rows, expert_log_probs
 from nlf_sb3.algorithms.injection_weights import MAX_IMPORTANCE_WEIGHT, ExpertWeights, expert_weights
 from nlf_sb3.algorithms.rows import InjectedRows, RowShare
 from nlf_sb3.densities import in_policy_density
 from nlf_sb3.distributions import log_relative_density
 from nlf_sb3.segments import ExpertSegment
-
-PolicyLosses = Callable[[th.Tensor, th.Tensor, th.Tensor], th.Tensor]
-"""Maps log-probabilities, old log-probabilities and advantages, each ``[k]``, to losses ``[k]``."""
 
 
 def build_injected_rows(
@@ -67,6 +63,7 @@ def build_injected_rows(
         rows = rows.subset(kept)
     with th.no_grad():
         values, log_prob, distribution = rows.evaluate_all()
+        check_likelihoods(log_prob, rows.actions, lambda row: f"expert segment, row {row}")
         relative = log_relative_density(distribution, log_prob) if weigh.needs_mode else None
     return_tensor = th.as_tensor(returns[kept], dtype=th.float32, device=policy.device)
     advantages = return_tensor - values if use_critic else return_tensor.clone()

@@ -9,6 +9,7 @@ from typing import Any
 import torch as th
 from stable_baselines3.common.policies import ActorCriticPolicy
 
+from nlf_sb3.algorithms.expert_ratios import ExpertRatios
 from nlf_sb3.buffers.minibatches import Minibatch
 from nlf_sb3.closed_forms import Cotangents
 
@@ -55,6 +56,7 @@ def attached_loss(
     scale: float,
     observer: GradientObserver | None = None,
     row_weights: RowWeights | None = None,
+    expert_ratios: ExpertRatios | None = None,
 ) -> Iterator[None]:
     """
     While active, every gradient step that goes through ``policy.evaluate_actions`` minimises
@@ -69,6 +71,7 @@ def attached_loss(
     :param scale: Factor of the policy loss's gradient
     :param observer: Sees the policy loss's gradient on the first minibatch
     :param row_weights: Factors of the policy loss's and value loss's gradients, row by row
+    :param expert_ratios: Bounds the ratios of an expert's rows; None where the algorithm has no ratios, or no such rows
     :raises RuntimeError: On leaving, if ``evaluate_actions`` was never called: nothing was attached
     """
     evaluate_actions = policy.evaluate_actions
@@ -97,7 +100,7 @@ def attached_loss(
             values = _ScaleAndAttach.apply(values, value_weights.reshape(values.shape), None, ())  # type: ignore[no-untyped-call]
         calls += 1
         attached = _ScaleAndAttach.apply(log_prob, log_prob_scale, hook, gradients, *tensors)  # type: ignore[no-untyped-call]
-        return values, attached, entropy
+        return values, attached if expert_ratios is None else expert_ratios.bounded(attached, batch), entropy
 
     policy.evaluate_actions = evaluate_and_attach  # type: ignore[method-assign, assignment]
     try:

@@ -13,5 +13,6 @@ class PPO(ClippedObjective, stable_baselines3.PPO):
 
     Its arguments come first, in their order and with their defaults; those of
     :class:`~nlf_sb3.algorithms.base.FeedbackAlgorithm` are keywords. ``target_kl`` stops an update
-    early for whatever moves the policy, imitation included.
+    early for whatever moves the policy, imitation included; the agent's own actions tell how far, not an expert's in its
+    rollout.
     """

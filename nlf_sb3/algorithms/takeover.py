@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch as th
 
 from nlf_sb3.algorithms.advantages import AdvantageScale
+from nlf_sb3.algorithms.expert_ratios import check_likelihoods
 from nlf_sb3.algorithms.labelling import LabelsRollouts
 from nlf_sb3.buffers.minibatches import Minibatch
 from nlf_sb3.densities import in_policy_density
@@ -25,12 +26,14 @@ class TakeoverWeights:
     :param policy: Factors of the policy loss
     :param value: Factors of the value loss
     :param among: The same for an update that takes only some of the rows, given their flat indices, ``[n]``
+    :param old_log_prob: log pi_old(a | s) of what was executed, by flat index too, anything in the agent's rows
     """
 
     executed: np.ndarray
     policy: th.Tensor
     value: th.Tensor
     among: Callable[[np.ndarray], TakeoverWeights]
+    old_log_prob: th.Tensor | None = None
 
     def __call__(self, batch: Minibatch) -> tuple[th.Tensor, th.Tensor]:
         """
@@ -89,7 +92,9 @@ class SettlesTakeovers(LabelsRollouts):
         by_index[experts] = True
         shapes = th.ones(len(by_index), device=self.device)
         shapes[experts] = self._weights_of_executed(experts, advantages, relative)
-        return self._takeover_weights(rows, by_index, shapes)
+        old_log_prob = th.zeros_like(shapes)
+        old_log_prob[experts] = th.as_tensor(buffer.take_rows(buffer.log_probs, experts), device=self.device)
+        return replace(self._takeover_weights(rows, by_index, shapes), old_log_prob=old_log_prob)
 
     def _weights_of_executed(self, rows: np.ndarray, advantages: th.Tensor, relative: th.Tensor) -> th.Tensor:
         """What the expert's rows count against its mismatch with the policy, ``[n]``."""
@@ -117,9 +122,14 @@ class SettlesTakeovers(LabelsRollouts):
         self.policy.set_training_mode(False)
         with th.no_grad():
             evaluation = self._evaluate_rollout_rows(rows)
+            check_likelihoods(evaluation.log_prob, buffer.take_rows(buffer.actions, rows), self._executed_name(rows))
             relative = log_relative_density(evaluation.distribution, evaluation.log_prob)
         buffer.log_probs[rows % buffer.buffer_size, rows // buffer.buffer_size] = evaluation.log_prob.cpu().numpy()
         return relative
+
+    def _executed_name(self, rows: np.ndarray) -> Callable[[int], str]:
+        n_steps = self.rollout_buffer.buffer_size
+        return lambda row: f"executed action of environment {rows[row] // n_steps}, rollout step {rows[row] % n_steps}"
 
     def _end_advantages_at_takeovers(self) -> None:
         buffer = self.rollout_buffer

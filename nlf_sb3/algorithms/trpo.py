@@ -14,7 +14,7 @@ import torch as th
 from stable_baselines3.common.distributions import Distribution
 
 from nlf_sb3.algorithms.base import FeedbackAlgorithm, Update
-from nlf_sb3.algorithms.trust_region import SurrogateBatch
+from nlf_sb3.algorithms.trust_region import SurrogateBatch, SurrogateRows
 from nlf_sb3.distributions import log_prob_of_labels
 
 
@@ -86,13 +86,12 @@ class TRPO(FeedbackAlgorithm, sb3_contrib.TRPO):
         While active, the whole rollout comes out of its buffer as the joint batch, once; later batches are the critic's.
         """
         buffer, get, get_distribution = self.rollout_buffer, self.rollout_buffer.get, self.policy.get_distribution
-        is_mode = th.zeros(0, dtype=th.bool)
+        taken: list[SurrogateRows] = []
 
         def get_joint(batch_size: int | None = None) -> Iterator[Any]:
-            nonlocal is_mode
             (samples,) = get(None)
             rows = batch.rows(samples)
-            is_mode = rows.is_mode
+            taken.append(rows)
             del buffer.get
             buffer.left_out = critics_not
             yield samples._replace(
@@ -103,8 +102,8 @@ class TRPO(FeedbackAlgorithm, sb3_contrib.TRPO):
             )
 
         buffer.get = get_joint
-        leaving_std_alone = _leaving_std_alone(get_distribution, lambda: is_mode)
-        self.policy.get_distribution = leaving_std_alone  # type: ignore[method-assign, assignment]
+        as_rows_want = _as_rows_want(get_distribution, taken)
+        self.policy.get_distribution = as_rows_want  # type: ignore[method-assign, assignment]
         try:
             yield
         finally:
@@ -117,15 +116,26 @@ class TRPO(FeedbackAlgorithm, sb3_contrib.TRPO):
             )
 
 
-def _leaving_std_alone(
-    get_distribution: Callable[[Any], Distribution], is_mode: Callable[[], th.Tensor]
+def _as_rows_want(
+    get_distribution: Callable[[Any], Distribution], taken: list[SurrogateRows]
 ) -> Callable[[Any], Distribution]:
-    """A policy's distributions of one batch, in which the log-probabilities of modes don't train the standard deviation."""
+    """
+    A policy's distributions of one batch, in which the log-probabilities of modes don't train the standard deviation, and
+    those of an expert's actions end where their ratio is bounded.
+
+    :param get_distribution: The policy's
+    :param taken: Holds the batch, once it is made
+    """
 
     def get(observations: Any) -> Distribution:
         distribution = copy.copy(get_distribution(observations))
         watched = copy.copy(distribution)
-        watched.log_prob = lambda actions: log_prob_of_labels(distribution, actions, is_mode())  # type: ignore[method-assign]
+        (rows,) = taken
+
+        def log_prob(actions: th.Tensor) -> th.Tensor:
+            return rows.bounded(log_prob_of_labels(distribution, actions, rows.is_mode))
+
+        watched.log_prob = log_prob  # type: ignore[method-assign]
         return watched
 
     return get

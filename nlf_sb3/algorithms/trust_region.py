@@ -14,6 +14,7 @@ from nlf_sb3.algorithms.imitation import ImitationTerm, to_policy_actions
 from nlf_sb3.algorithms.rows import InjectedRows
 from nlf_sb3.buffers.labels import MODE, FeedbackBufferMixin
 from nlf_sb3.distributions import log_prob_of_labels
+from nlf_sb3.losses import MAX_LOG_RATIO
 from nlf_sb3.observations import index_observations, join_observations
 
 
@@ -27,6 +28,7 @@ class SurrogateRows:
     :param old_log_prob: log pi_old(a | s), ``[T]``
     :param weights: w, ``[T]``
     :param is_mode: Whose gradient leaves the standard deviation alone, ``[T]``
+    :param is_experts: Whose action is an expert's, ``[T]``
     """
 
     observations: Any
@@ -34,9 +36,22 @@ class SurrogateRows:
     old_log_prob: th.Tensor
     weights: th.Tensor
     is_mode: th.Tensor
+    is_experts: th.Tensor
 
     def __len__(self) -> int:
         return len(self.actions)
+
+    def bounded(self, log_prob: th.Tensor) -> th.Tensor:
+        """
+        Log-probabilities whose ratios to the old ones are at most :data:`~nlf_sb3.losses.MAX_LOG_RATIO` where an expert acted.
+
+        A line search would see objectives that are infinite, or no numbers.
+
+        :param log_prob: log pi(a | s), ``[T]``
+        :return: The same, ``[T]``
+        """
+        largest = self.old_log_prob + MAX_LOG_RATIO
+        return th.where(self.is_experts & (log_prob > largest), largest, log_prob)
 
 
 class SurrogateBatch:
@@ -84,16 +99,19 @@ class SurrogateBatch:
         labels = [] if self._update.imitation is None else self._labels(observations, indices, self._update.imitation)
         alpha = self._update.alpha if labels else 1.0
         advantages = samples.advantages[kept]
+        is_experts = th.zeros_like(advantages, dtype=th.bool)
         if self._normalizes:
             advantages = (advantages - advantages.mean()) / (advantages.std() + 1e-8)
         if self._update.weights is not None:
             advantages = advantages * self._update.weights.among(indices).policy[indices]
+            is_experts = th.as_tensor(self._update.weights.executed[indices], device=advantages.device)
         agents = SurrogateRows(
             observations,
             samples.actions[kept],
             samples.old_log_prob[kept],
             alpha / len(indices) * advantages,
             th.zeros_like(advantages, dtype=th.bool),
+            is_experts,
         )
         parts = [agents, *(replace(part, weights=(1.0 - alpha) * part.weights) for part in labels)]
         if self._update.injected is not None:
@@ -127,7 +145,7 @@ class SurrogateBatch:
         is_mode = is_mode & (not self._mode_trains_std)
         with th.no_grad():
             log_prob = log_prob_of_labels(self._get_distribution(observations), actions, is_mode)
-        return SurrogateRows(observations, actions, log_prob, weights, is_mode)
+        return SurrogateRows(observations, actions, log_prob, weights, is_mode, th.ones_like(is_mode))
 
     def _injected(self, injected: InjectedRows, alpha: float, n_rows: int) -> SurrogateRows:
         row_weight = 1.0 / n_rows if self._injection_coef is None else self._injection_coef / len(injected)
@@ -137,11 +155,13 @@ class SurrogateBatch:
             injected.old_log_prob,
             alpha * row_weight * injected.weights * injected.advantages,
             th.zeros_like(injected.weights, dtype=th.bool),
+            th.ones_like(injected.weights, dtype=th.bool),
         )
 
 
 def _concatenated(parts: list[SurrogateRows]) -> SurrogateRows:
     observations = join_observations([part.observations for part in parts])
     actions = [part.actions.reshape(len(part), -1).to(parts[0].actions.dtype) for part in parts]
-    columns = [th.cat([getattr(part, name) for part in parts]) for name in ("old_log_prob", "weights", "is_mode")]
+    names = ("old_log_prob", "weights", "is_mode", "is_experts")
+    columns = [th.cat([getattr(part, name) for part in parts]) for name in names]
     return SurrogateRows(observations, th.cat(actions), *columns)
