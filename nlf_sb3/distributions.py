@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,17 @@ from stable_baselines3.common.distributions import (
     sum_independent_dims,
 )
 
+from nlf_sb3.distribution_parts import (
+    FAMILIES,
+    OwnDistribution,
+    has_known_density,
+    part_of_rows,
+    parts_of,
+    parts_or_none,
+    unknown_parts,
+    with_parts,
+    with_spread_fixed,
+)
 from nlf_sb3.errors import FeedbackError
 
 MODE_SMOOTHING = 0.2
@@ -34,8 +44,10 @@ def kl_divergence(expert: Distribution, agent: Distribution) -> th.Tensor:
     :return: ``[B]``
     :raises FeedbackError: If the two families can't be compared
     """
-    pairs = list(zip(_parts(expert), _parts(agent), strict=False))
-    same_family = all(_family(p) is _family(q) for p, q in pairs) and len(_parts(expert)) == len(_parts(agent))
+    if not has_known_density(expert):
+        raise unknown_parts(expert)
+    pairs = list(zip(parts_of(expert), parts_of(agent), strict=False))
+    same_family = all(_family(p) is _family(q) for p, q in pairs) and len(parts_of(expert)) == len(parts_of(agent))
     if not same_family or _is_squashed(expert) != _is_squashed(agent):
         raise FeedbackError(
             f"The analytic KL can't compare the expert's {type(expert).__name__} with the agent's {type(agent).__name__}. "
@@ -45,9 +57,7 @@ def kl_divergence(expert: Distribution, agent: Distribution) -> th.Tensor:
     return th.stack(divergence, dim=1).sum(dim=1)
 
 
-def select_rows(
-    distribution: Distribution, rows: np.ndarray | th.Tensor, device: th.device | str | None = None
-) -> Distribution:
+def select_rows(distribution: Any, rows: np.ndarray | th.Tensor, device: th.device | str | None = None) -> Any:
     """
     A copy of a batched distribution that holds only some of its rows.
 
@@ -57,16 +67,12 @@ def select_rows(
     :return: SB3 distribution of B rows
     """
     rows = th.as_tensor(rows)
-    parts: list[Any] = []
-    for part in _parts(distribution):
-        if isinstance(part, th.distributions.Normal):
-            parts.append(th.distributions.Normal(part.loc[rows].to(device), part.scale[rows].to(device), validate_args=False))
-        else:
-            parts.append(type(part)(logits=part.logits[rows].to(device), validate_args=False))
-    return _with_parts(distribution, parts)
+    if isinstance(distribution, OwnDistribution):
+        return distribution.take(rows)
+    return with_parts(distribution, [part_of_rows(part, rows, device) for part in parts_of(distribution)])
 
 
-def log_prob_of_mode(distribution: Distribution, actions: th.Tensor) -> th.Tensor:
+def log_prob_of_mode(distribution: Any, actions: th.Tensor) -> th.Tensor:
     r"""
     log pi(a | s) whose gradient leaves the standard deviation alone.
 
@@ -80,19 +86,19 @@ def log_prob_of_mode(distribution: Distribution, actions: th.Tensor) -> th.Tenso
     :param actions: ``[B, *action_shape]``, in the policy's scale
     :return: ``[B]``; for choices the smoothed one
     """
-    normal = getattr(distribution, "distribution", None)
-    if not isinstance(normal, th.distributions.Normal):
+    if isinstance(distribution, OwnDistribution):
+        return _smoothed_log_prob(distribution.with_fixed_spread(), actions)
+    if not isinstance(getattr(distribution, "distribution", None), th.distributions.Normal):
         return _smoothed_log_prob(distribution, actions)
-    frozen = copy.copy(distribution)
-    frozen.distribution = th.distributions.Normal(normal.loc, normal.scale.detach(), validate_args=False)
-    return frozen.log_prob(actions)
+    of_mode: th.Tensor = with_spread_fixed(distribution).log_prob(actions)
+    return of_mode
 
 
-def _smoothed_log_prob(distribution: Distribution, actions: th.Tensor) -> th.Tensor:
+def _smoothed_log_prob(distribution: Any, actions: th.Tensor) -> th.Tensor:
     """log pi(a | s), of choices smoothed; of anything else as it is."""
-    parts = _parts(distribution)
+    parts = parts_or_none(distribution)
     families = {_family(part) for part in parts}
-    log_prob = distribution.log_prob(actions)
+    log_prob: th.Tensor = distribution.log_prob(actions)
     if families == {th.distributions.Categorical}:
         even = th.stack([_mean_log_prob(part.logits) for part in parts], dim=1).sum(dim=1)
     elif families == {th.distributions.Bernoulli}:
@@ -125,7 +131,7 @@ def log_prob_of_labels(distribution: Distribution, actions: th.Tensor, is_mode: 
     return of_mode if is_mode.all() else th.where(is_mode, of_mode, distribution.log_prob(actions))
 
 
-def masked(distribution: Distribution, masks: np.ndarray) -> Distribution:
+def masked(distribution: Any, masks: np.ndarray) -> Any:
     """
     The same distribution with no probability where a mask forbids, normalised anew.
 
@@ -134,7 +140,7 @@ def masked(distribution: Distribution, masks: np.ndarray) -> Distribution:
     :return: A copy
     :raises FeedbackError: If the distribution isn't one over choices
     """
-    parts = _parts(distribution)
+    parts = parts_of(distribution)
     if any(_family(part) is not th.distributions.Categorical for part in parts):
         raise FeedbackError(
             f"action masks can't be applied to the expert's {type(distribution).__name__}. Use imitation='nll', or an "
@@ -142,7 +148,7 @@ def masked(distribution: Distribution, masks: np.ndarray) -> Distribution:
         )
     sizes = [part.logits.shape[1] for part in parts]
     allowed = th.split(th.as_tensor(np.asarray(masks, dtype=bool), device=parts[0].logits.device), sizes, dim=1)
-    return _with_parts(
+    return with_parts(
         distribution,
         [
             th.distributions.Categorical(logits=part.logits.masked_fill(~mask, -1e8), validate_args=False)
@@ -165,7 +171,14 @@ def log_relative_density(distribution: Distribution, log_prob: th.Tensor) -> th.
     """
     mode = distribution.mode()
     n_dimensions = mode.shape[1] if mode.dim() > 1 else 1
-    return ((log_prob - distribution.log_prob(mode)) / n_dimensions).clamp(max=0.0)
+    relative = ((log_prob - distribution.log_prob(mode)) / n_dimensions).clamp(max=0.0)
+    if relative.isnan().any():
+        raise FeedbackError(
+            "the policy's likeliest action has no density to compare others with (NaN), as weights of an expert's rows and "
+            "labels to be avoided need. Have the distribution's mode() stay where its log_prob is finite, or pass "
+            "injection_weights='none'."
+        )
+    return relative
 
 
 def score_cosine(distribution: Distribution, first: th.Tensor, second: th.Tensor) -> th.Tensor:
@@ -180,7 +193,7 @@ def score_cosine(distribution: Distribution, first: th.Tensor, second: th.Tensor
     """
     if _is_squashed(distribution):
         raise FeedbackError("Weights that compare actions don't know squashed distributions. Leave squash_output=False.")
-    parts = _parts(distribution)
+    parts = parts_of(distribution)
     scores = [th.cat([_score(part, column) for part, column in _columns(parts, a)], dim=1) for a in (first, second)]
     cosine: th.Tensor = th.nn.functional.cosine_similarity(scores[0], scores[1], dim=1)
     return cosine
@@ -204,28 +217,9 @@ def _score(part: Any, actions: th.Tensor) -> th.Tensor:
     return score
 
 
-def _parts(distribution: Distribution) -> list[Any]:
-    """torch's distributions inside one of SB3's, one for each independent dimension or group of them."""
-    inner = getattr(distribution, _inner_name(distribution))
-    return list(inner) if isinstance(inner, (list, tuple)) else [inner]
-
-
-def _with_parts(distribution: Distribution, parts: list[Any]) -> Distribution:
-    name = _inner_name(distribution)
-    copied = copy.copy(distribution)
-    setattr(copied, name, parts if isinstance(getattr(distribution, name), (list, tuple)) else parts[0])
-    return copied
-
-
-def _inner_name(distribution: Distribution) -> str:
-    # sb3-contrib's masked distributions of several dimensions keep theirs under another name.
-    return "distributions" if hasattr(distribution, "distributions") else "distribution"
-
-
 def _family(part: Any) -> type:
     """The torch distribution that a class of SB3 or sb3-contrib specialises."""
-    families = (th.distributions.Normal, th.distributions.Categorical, th.distributions.Bernoulli)
-    return next((family for family in families if isinstance(part, family)), type(part))
+    return next((family for family in FAMILIES if isinstance(part, family)), type(part))
 
 
 def _batched(divergence: th.Tensor) -> th.Tensor:
@@ -233,7 +227,9 @@ def _batched(divergence: th.Tensor) -> th.Tensor:
     return divergence.unsqueeze(1) if divergence.dim() == 1 else divergence
 
 
-def _is_squashed(distribution: Distribution) -> bool:
+def _is_squashed(distribution: Any) -> bool:
+    if isinstance(distribution, OwnDistribution):
+        distribution = distribution.whole
     if isinstance(distribution, StateDependentNoiseDistribution):
         return distribution.bijector is not None
     return isinstance(distribution, SquashedDiagGaussianDistribution)

@@ -26,6 +26,10 @@ _ACTIVATIONS: dict[type, _Activation] = {
 }
 
 
+_ON_THE_WAY = ("forward", "extract_features", "_get_action_dist_from_latent")
+"""Methods of a policy that a user may have replaced on the instance, and that this actor would pass by."""
+
+
 class NumpyActor:
     """
     Samples actions of a policy without torch.
@@ -138,6 +142,8 @@ def numpy_actor(policy: Any) -> NumpyActor | None:
     """
     if type(policy) not in (ActorCriticPolicy, SoftplusGaussianPolicy) or policy.device.type != "cpu":
         return None
+    if any(name in vars(policy) for name in _ON_THE_WAY):
+        return None
     space = policy.observation_space
     if not isinstance(space, spaces.Box) or is_image_space(space) or type(policy.features_extractor) is not FlattenExtractor:
         return None
@@ -157,6 +163,8 @@ def _layers(modules: list[nn.Module]) -> list[tuple[np.ndarray, np.ndarray, Any]
     """Linear layers, each with the activation that follows it; None if anything else is among them."""
     layers: list[tuple[np.ndarray, np.ndarray, Any]] = []
     for module in modules:
+        if module._forward_hooks or module._forward_pre_hooks:
+            return None  # such as torch's weight_norm
         if type(module) is nn.Linear and module.bias is not None:
             layers.append((_view(module.weight), _view(module.bias), None))
         elif type(module) in _ACTIVATIONS and layers and layers[-1][2] is None:

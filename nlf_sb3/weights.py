@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 import torch as th
@@ -115,6 +115,7 @@ class AdvantageGate:
         advantages in standard deviations. What one step's noisy advantage says is no proof.
     """
 
+    compares_actions: ClassVar[bool] = True
     margin: float = 0.5
 
     def __call__(self, rollout: LabelledRollout) -> np.ndarray:
@@ -136,6 +137,7 @@ class TrustGate:
     :param memory: What a rollout's evidence keeps of its weight with the next, in [0, 1)
     """
 
+    compares_actions: ClassVar[bool] = True
     threshold: float = 2.0
     memory: float = 0.95
     total: float = field(default=0.0, init=False)

@@ -216,6 +216,19 @@ def test_a_policy_that_it_does_not_understand_gets_no_actor(name):
     assert numpy_actor(policy_class(observation_space, action_space, lambda _: 1e-3, **kwargs)) is None
 
 
+def test_a_policy_that_was_changed_after_it_was_made_gets_no_actor():
+    normed = make_policy()
+    normed.action_net = nn.utils.weight_norm(normed.action_net)  # fills its weight anew before each pass
+    assert numpy_actor(normed) is None
+    hooked = make_policy()
+    hooked.action_net.register_forward_hook(lambda module, inputs, outputs: 2 * outputs)
+    assert numpy_actor(hooked) is None
+    replaced = make_policy()
+    make = replaced._get_action_dist_from_latent
+    replaced._get_action_dist_from_latent = lambda latent_pi: make(2 * latent_pi)
+    assert numpy_actor(replaced) is None
+
+
 @pytest.mark.parametrize("algorithm", [sb3.SAC, sb3.TD3])
 def test_off_policy_actors_get_no_actor(algorithm):
     assert numpy_actor(algorithm("MlpPolicy", "Pendulum-v1", buffer_size=10).policy) is None

@@ -17,9 +17,9 @@ class AuxiliaryLoss(Protocol):
     """
     Maps a model and a minibatch, whose forward pass ``model.policy`` has just made, to a loss.
 
-    ``model.policy.action_dist`` is of that minibatch, and has to stay so; ``batch.observations`` and ``batch.actions`` are
-    what the policy was given. The loss is a scalar with a graph, its coefficient in it, or None where there is nothing to
-    learn.
+    ``batch.distribution`` is the policy's of that minibatch, and has to stay so (SB3's policies refill one object at each
+    forward pass); ``batch.observations`` and ``batch.actions`` are what the policy was given. The loss is a scalar with a
+    graph, its coefficient in it, or None where there is nothing to learn.
     """
 
     name: str

@@ -16,6 +16,7 @@ from nlf_sb3.algorithms.imitation import ImitationTerm
 from nlf_sb3.algorithms.injecting import TrainsOnInjected
 from nlf_sb3.algorithms.injection import InjectionTerm
 from nlf_sb3.algorithms.joint import attached_loss, gradient_norms
+from nlf_sb3.algorithms.policy_check import check_policy
 from nlf_sb3.algorithms.rollout_sizes import SizesRollouts
 from nlf_sb3.algorithms.rows import InjectedRows
 from nlf_sb3.algorithms.takeover import TakeoverWeights
@@ -111,6 +112,17 @@ class FeedbackAlgorithm(SizesRollouts, TrainsOnInjected):
         update. It costs two more backward passes there.
     :raises FeedbackError: At the step that brought bad feedback
     """
+
+    imitates_get_distribution = False
+    """Whether labels train ``policy.get_distribution``, and not what ``policy.evaluate_actions`` uses."""
+
+    def _setup_model(self) -> None:
+        super()._setup_model()
+        check_policy(self)
+
+    def _setup_learn(self, *args: Any, **kwargs: Any) -> Any:
+        check_policy(self)  # an expert or a wrapped environment may have come since
+        return super()._setup_learn(*args, **kwargs)
 
     def train(self) -> None:
         alpha = self._next_alpha()

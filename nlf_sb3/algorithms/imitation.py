@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -16,6 +17,7 @@ from nlf_sb3.buffers.labels import MODE, NO_LABEL, FeedbackBufferMixin
 from nlf_sb3.buffers.minibatches import Minibatch
 from nlf_sb3.closed_forms import Cotangents, has_closed_form, negative_log_prob_gradients
 from nlf_sb3.distributions import kl_divergence, log_prob_of_labels, log_relative_density, select_rows
+from nlf_sb3.errors import FeedbackError
 from nlf_sb3.losses import imitation_row_weights, leaving_factors
 
 
@@ -99,11 +101,16 @@ class ImitationTerm:
         # The labels come first: demonstrations refill the policy's one distribution object.
         parts = [*self._labelled_rows(batch, scale), *self._demonstration_rows(len(batch), scale)]
         self.losses.append(sum(part.loss for part in parts))
+        if not math.isfinite(self.losses[-1]):
+            raise FeedbackError(
+                f"label: its log-probability under {type(self._policy).__name__} is no finite number. Have the expert act "
+                "where the policy can: within the action space's bounds, and within what the policy's distribution covers."
+            )
         self.last_cotangents = [pair for part in parts for pair in part.cotangents]
         return list(self.last_cotangents)
 
     def _labelled_rows(self, batch: Minibatch, scale: float) -> Iterator[_Part]:
-        distribution = self._policy.action_dist
+        distribution = self._policy.action_dist if batch.distribution is None else batch.distribution
         if batch.positions is not None:
             distribution = select_rows(distribution, batch.positions)
         positions = self._position[batch.rows]

@@ -9,6 +9,7 @@ from typing import Any
 import torch as th
 from stable_baselines3.common.policies import ActorCriticPolicy
 
+from nlf_sb3.algorithms.evaluating import Evaluator
 from nlf_sb3.algorithms.expert_ratios import ExpertRatios
 from nlf_sb3.buffers.minibatches import Minibatch
 from nlf_sb3.closed_forms import Cotangents
@@ -74,15 +75,15 @@ def attached_loss(
     :param expert_ratios: Bounds the ratios of an expert's rows; None where the algorithm has no ratios, or no such rows
     :raises RuntimeError: On leaving, if ``evaluate_actions`` was never called: nothing was attached
     """
-    evaluate_actions = policy.evaluate_actions
+    evaluate = Evaluator(policy, policy.evaluate_actions)
     replaced_before = policy.__dict__.get("evaluate_actions")
     calls = 0
 
     def evaluate_and_attach(*args: Any, **kwargs: Any) -> tuple[th.Tensor, th.Tensor, th.Tensor | None]:
         nonlocal calls
-        values, log_prob, entropy = evaluate_actions(*args, **kwargs)
+        values, log_prob, entropy, distribution = evaluate(*args, **kwargs)
         batch = take_batch()
-        extra = extra_loss(Minibatch(batch.rows, batch.positions, *args[:2]))
+        extra = extra_loss(Minibatch(batch.rows, batch.positions, args[0], args[1], distribution))
         tensors, gradients = zip(*extra, strict=True) if extra else ((), ())
         log_prob_scale: float | th.Tensor = scale
         hook = None

@@ -55,14 +55,14 @@ class RecurrentRows(PolicyRows):
         positions = sequence * longest + np.arange(len(chosen)) - first[sequence]
         padded = np.full(len(first) * longest, chosen[0])  # what fills the ends is computed, and dropped
         padded[positions] = chosen
-        values, log_prob, _ = self._evaluate_actions(
+        said = self._evaluate(
             index_observations(self.observations, padded),
             self.actions[padded],
             _index_states(self._states, chosen[first]),
             th.zeros(len(padded), device=self._policy.device),  # every sequence begins with a state of its own
         )
-        distribution = select_rows(self._policy.action_dist, positions)
-        return Evaluation(values.flatten()[positions], log_prob[positions], distribution)
+        distribution = select_rows(said.distribution, positions)
+        return Evaluation(said.values.flatten()[positions], said.log_prob[positions], distribution)
 
     def value_after(self, row: int, observations: Any) -> float:
         policy = self._policy

@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch as th
-from stable_baselines3.common.distributions import Distribution
 from stable_baselines3.common.preprocessing import get_obs_shape
 
+from nlf_sb3.algorithms.evaluating import Evaluated, Evaluator
 from nlf_sb3.observations import ObservationRows, dealing_order, index_observations
 
 
@@ -19,12 +19,12 @@ class Evaluation(NamedTuple):
 
     :param values: V(s), ``[k]``
     :param log_prob: log pi(a | s), ``[k]``
-    :param distribution: pi(. | s), k rows. The policy refills it at its next forward pass.
+    :param distribution: pi(. | s), k rows. The policy may refill it at its next forward pass.
     """
 
     values: th.Tensor
     log_prob: th.Tensor
-    distribution: Distribution
+    distribution: Any
 
 
 class PolicyRows:
@@ -68,10 +68,11 @@ class PolicyRows:
         :return: What the policy says of them
         """
         masks = {} if self.action_masks is None else {"action_masks": self.action_masks[chosen]}
-        values, log_prob, _ = self._evaluate_actions(
-            index_observations(self.observations, chosen), self.actions[chosen], **masks
-        )
-        return Evaluation(values.flatten(), log_prob, self._policy.action_dist)
+        said = self._evaluate(index_observations(self.observations, chosen), self.actions[chosen], **masks)
+        return Evaluation(said.values.flatten(), said.log_prob, said.distribution)
+
+    def _evaluate(self, *args: Any, **kwargs: Any) -> Evaluated:
+        return Evaluator(self._policy, self._evaluate_actions)(*args, **kwargs)
 
     def evaluate_all(self) -> Evaluation:
         """What the policy says of all rows."""

@@ -117,13 +117,15 @@ class SettlesTakeovers(LabelsRollouts):
         """Raise if an action that was executed in one of these rows is none that the policy could have taken."""
 
     def _settle_log_probs(self, rows: np.ndarray) -> th.Tensor:
-        """Give executed rows the policy's log-probabilities; returns log-densities relative to its mode."""
+        """Give executed rows the policy's log-probabilities; returns log-densities relative to its mode, if any are needed."""
         buffer = self.rollout_buffer
         self.policy.set_training_mode(False)
         with th.no_grad():
             evaluation = self._evaluate_rollout_rows(rows)
             check_likelihoods(evaluation.log_prob, buffer.take_rows(buffer.actions, rows), self._executed_name(rows))
-            relative = log_relative_density(evaluation.distribution, evaluation.log_prob)
+            relative = th.zeros_like(evaluation.log_prob)
+            if self._expert_weights().needs_mode:
+                relative = log_relative_density(evaluation.distribution, evaluation.log_prob)
         buffer.log_probs[rows % buffer.buffer_size, rows // buffer.buffer_size] = evaluation.log_prob.cpu().numpy()
         return relative
 

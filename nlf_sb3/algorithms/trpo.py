@@ -35,6 +35,8 @@ class TRPO(FeedbackAlgorithm, sb3_contrib.TRPO):
     meaning here and are refused.
     """
 
+    imitates_get_distribution = True
+
     def _check_settings(self) -> None:
         super()._check_settings()
         refused = {

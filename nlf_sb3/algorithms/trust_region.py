@@ -10,6 +10,7 @@ import torch as th
 from stable_baselines3.common.policies import ActorCriticPolicy
 
 from nlf_sb3.algorithms.base import Update
+from nlf_sb3.algorithms.expert_ratios import check_likelihoods
 from nlf_sb3.algorithms.imitation import ImitationTerm, to_policy_actions
 from nlf_sb3.algorithms.rows import InjectedRows
 from nlf_sb3.buffers.labels import MODE, FeedbackBufferMixin
@@ -145,6 +146,7 @@ class SurrogateBatch:
         is_mode = is_mode & (not self._mode_trains_std)
         with th.no_grad():
             log_prob = log_prob_of_labels(self._get_distribution(observations), actions, is_mode)
+        check_likelihoods(log_prob, actions, lambda row: f"label, row {row}")
         return SurrogateRows(observations, actions, log_prob, weights, is_mode, th.ones_like(is_mode))
 
     def _injected(self, injected: InjectedRows, alpha: float, n_rows: int) -> SurrogateRows:

@@ -18,12 +18,14 @@ class Minibatch(NamedTuple):
         (recurrent policies); None if row i stands at i
     :param observations: What the policy is given, ``[B, *obs_shape]`` or a dict of such, once it is
     :param actions: In the policy's scale, ``[B, ...]``, likewise
+    :param distribution: What the policy has made of these observations, once it has; padded where its output is
     """
 
     rows: np.ndarray
     positions: np.ndarray | None = None
     observations: Any = None
     actions: Any = None
+    distribution: Any = None
 
     def __len__(self) -> int:
         return len(self.rows)
