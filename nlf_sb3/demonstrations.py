@@ -25,7 +25,7 @@ _OF_DICT = "observations/"
 @dataclass(frozen=True, eq=False)
 class Demonstrations:
     """
-    Rows (s, a, w) for the imitation loss.
+    Rows (s, a, w) for the imitation loss. It keeps copies of the arrays that it is given, and a model has its own.
 
     >>> import numpy as np
     >>> len(Demonstrations(np.zeros((3, 4)), np.array([0, 1, 1])))
@@ -53,13 +53,13 @@ class Demonstrations:
         if self.label not in ("sample", "mode"):
             raise FeedbackError(f"Demonstrations: label: got {self.label!r}, expected 'sample' or 'mode'.")
         if isinstance(self.observations, dict):
-            object.__setattr__(self, "observations", {key: np.asarray(value) for key, value in self.observations.items()})
+            object.__setattr__(self, "observations", {key: np.array(value) for key, value in self.observations.items()})
         elif not isinstance(self.observations, ObservationRows):
-            object.__setattr__(self, "observations", np.asarray(self.observations))
-        object.__setattr__(self, "actions", np.asarray(self.actions))
+            object.__setattr__(self, "observations", np.array(self.observations))
+        object.__setattr__(self, "actions", np.array(self.actions))
         arrays: Any = self.observations if isinstance(self.observations, dict) else {"observations": self.observations}
         lengths = {name: len(array) for name, array in arrays.items()} | {"actions": len(self.actions)}
-        weights = np.ones(len(self.actions)) if self.weights is None else np.asarray(self.weights, dtype=np.float64)
+        weights = np.ones(len(self.actions)) if self.weights is None else np.array(self.weights, dtype=np.float64)
         lengths["weights"] = len(weights)
         if self.action_masks is not None:
             object.__setattr__(self, "action_masks", _as_masks(self.action_masks))
@@ -174,7 +174,7 @@ def _as_masks(masks: Any) -> np.ndarray:
             f"Demonstrations: action_masks: got shape {array.shape} of {array.dtype}, expected booleans [K, n_masks]: "
             "one row for each action, true where an action was allowed."
         )
-    return array.astype(bool, copy=False)
+    return array.astype(bool)
 
 
 def _paired_with_space(

@@ -10,10 +10,12 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvStepReturn
 
 from nlf_sb3.feedback import Feedback
+from nlf_sb3.foreign_vec_envs import innermost
+from nlf_sb3.infos import Takeover
 from nlf_sb3.segments import ExpertSegment
 
 _SHARED = frozenset(
-    {type(None), bool, int, float, complex, str, bytes, Feedback, ExpertSegment}
+    {type(None), bool, int, float, complex, str, bytes, Feedback, ExpertSegment, Takeover}
     | {np.bool_, np.float16, np.float32, np.float64, np.int8, np.int16, np.int32, np.int64}
     | {np.uint8, np.uint16, np.uint32, np.uint64}
 )
@@ -72,6 +74,6 @@ def make_lean(env: VecEnv) -> None:
 
     :param env: A vectorised environment that nobody else holds yet
     """
-    inner = env.unwrapped
+    inner = innermost(env)
     if type(inner) is DummyVecEnv:
         inner.__class__ = LeanVecEnv

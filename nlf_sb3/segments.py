@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from nlf_sb3.errors import FeedbackError
+from nlf_sb3.infos import copy_value
 from nlf_sb3.observations import ObservationRows, index_observations
 
 Observations = np.ndarray | dict[str, np.ndarray]
@@ -16,7 +17,7 @@ Observations = np.ndarray | dict[str, np.ndarray]
 @dataclass(frozen=True, eq=False)
 class ExpertSegment:
     """
-    An episode that starts as the agent's and ends as the expert's.
+    An episode that starts as the agent's and ends as the expert's. It keeps copies of the arrays that it is given.
 
     :param observations: What was acted in, ``[T, *obs_shape]`` (a dict of such arrays for dict spaces, or
         :class:`~nlf_sb3.language.TokenContexts`)
@@ -44,6 +45,8 @@ class ExpertSegment:
     action_masks: np.ndarray | None = None
 
     def __post_init__(self) -> None:
+        for name in ("observations", "actions", "rewards", "last_observation", "expert_log_probs", "action_masks"):
+            object.__setattr__(self, name, copy_value(getattr(self, name)))
         observations = self.observations if isinstance(self.observations, dict) else {"observations": self.observations}
         lengths = {name: len(rows) for name, rows in observations.items()}
         lengths |= {"actions": len(self.actions), "rewards": len(self.rewards)}

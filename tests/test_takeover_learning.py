@@ -17,6 +17,8 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecNormalize
 
 from nlf_sb3 import Demonstrations, FeedbackError, FeedbackWrapper, TrajectoryInjection
+from nlf_sb3.feedback import TAKEOVER_KEY
+from nlf_sb3.infos import Takeover
 from nlf_sb3.teachers import CallableExpert, ExpertTeacher
 
 
@@ -116,7 +118,7 @@ def test_an_update_of_their_own_is_refused(algorithm):
 
 
 class Says(gym.Wrapper):
-    """Puts something into the info as if somebody else had acted."""
+    """Marks each step as an expert's."""
 
     def __init__(self, env, action):
         super().__init__(env)
@@ -124,7 +126,7 @@ class Says(gym.Wrapper):
 
     def step(self, action):
         observation, reward, terminated, truncated, info = self.env.step(action)
-        return observation, reward, terminated, truncated, {**info, "executed_action": self.action}
+        return observation, reward, terminated, truncated, {**info, TAKEOVER_KEY: Takeover(self.action)}
 
 
 @pytest.mark.parametrize("vec_env", [DummyVecEnv, SubprocVecEnv])

@@ -64,19 +64,26 @@ class AsksExpert(CollectsFeedback):
         return rows[np.sort(self._feedback_rng.choice(len(rows), int(n_left), replace=False))]
 
     def _expert_distribution(self) -> tuple[Distribution, np.ndarray] | None:
-        """The expert's distribution, and the rows that it is of; None if the rest of the budget has no use here."""
+        """The expert's distribution, and the rows that it is of; None if it failed, or the budget has no use here."""
         assert self.expert is not None
         buffer = self.rollout_buffer
         rows = buffer.row_indices()
         rows = self._affordable(rows[buffer.take_rows(buffer.label_kinds, rows) == NO_LABEL])
         if not len(rows):
             return None
-        distribution = self.expert.distribution(self._expert_observations(rows))
+        expert, observations, masks = self.expert, self._expert_observations(rows), self._rollout_masks(rows)
+
+        def question() -> Distribution:
+            distribution = expert.distribution(observations)
+            if distribution is None:
+                raise FeedbackError("imitation='kl' needs its distribution, and it has none. Use imitation='nll'.")
+            return distribution if masks is None else masked(distribution, masks)
+
+        distribution = self._ask(question)
         if distribution is None:
-            raise FeedbackError("imitation='kl' needs its distribution, and it has none. Use imitation='nll'.")
+            return None
         self.num_expert_queries += len(rows)
-        masks = self._rollout_masks(rows)
-        return (distribution if masks is None else masked(distribution, masks)), rows
+        return distribution, rows
 
     def _label_rollout(self) -> None:
         """Fill the rollout's rows that have no label with the expert's, in one call."""
@@ -91,12 +98,19 @@ class AsksExpert(CollectsFeedback):
         def row_name(row: int) -> str:
             return f"the action for environment {envs[row]}, rollout step {steps[row]},"
 
-        observations, masks = self._expert_observations(rows), self._rollout_masks(rows)
-        answer = self.expert.act(observations) if masks is None else self.expert.act_within(observations, masks)
-        actions = check_actions(answer, self.action_space, len(rows), row_name=row_name)
-        if masks is not None:
-            check_allowed(actions, masks, self.action_space, row_name=row_name)
+        expert, observations, masks = self.expert, self._expert_observations(rows), self._rollout_masks(rows)
+
+        def question() -> np.ndarray:
+            answer = expert.act(observations) if masks is None else expert.act_within(observations, masks.copy())
+            actions = check_actions(answer, self.action_space, len(rows), row_name=row_name)
+            if masks is not None:
+                check_allowed(actions, masks, self.action_space, row_name=row_name)
+            return actions
+
+        actions = self._ask(question)
+        if actions is None:
+            return
         buffer.label_actions[steps, envs] = actions
-        buffer.label_kinds[steps, envs] = SAMPLE if self.expert.label == "sample" else MODE
+        buffer.label_kinds[steps, envs] = SAMPLE if expert.label == "sample" else MODE
         buffer.label_weights[steps, envs] = 1.0
         self.num_expert_queries += len(rows)

@@ -16,13 +16,9 @@ from nlf_sb3.algorithms.statistics import FeedbackStatistics, expert_agreement
 from nlf_sb3.algorithms.wrapper_order import check_wrapper_order
 from nlf_sb3.buffers.labels import NO_LABEL, keep_feedback
 from nlf_sb3.errors import FeedbackError
-from nlf_sb3.feedback import (
-    EXECUTED_ACTION_KEY,
-    EXPERT_SEGMENT_KEY,
-    FEEDBACK_ERROR_KEY,
-    FEEDBACK_KEY,
-    Feedback,
-)
+from nlf_sb3.feedback import EXPERT_SEGMENT_KEY, FEEDBACK_KEY, Feedback
+from nlf_sb3.foreign_vec_envs import wrapped_environments
+from nlf_sb3.infos import episode_return, failure_of, is_meant_as, takeover_of
 from nlf_sb3.seeding import derived_generator, derived_seed
 from nlf_sb3.segments import Observations
 from nlf_sb3.validation import check_actions
@@ -91,18 +87,21 @@ class CollectsFeedback(StagesInjection):
             self._raw_last_obs = self._original_observations()
         self._statistics.count_steps(len(infos))
         for env, info in enumerate(infos):
-            if FEEDBACK_ERROR_KEY in info:
-                self._refuse(env, str(info[FEEDBACK_ERROR_KEY]))
+            failure = failure_of(info)
+            if failure is not None:
+                self._refuse(env, failure)
             if FEEDBACK_KEY in info:
                 self._receive(env, info[FEEDBACK_KEY], self._stage_feedback)
             if EXPERT_SEGMENT_KEY in info:
                 self._receive(env, info[EXPERT_SEGMENT_KEY], self._stage_segment)
-            if EXECUTED_ACTION_KEY in info:
+            takeover = takeover_of(info)
+            if takeover is not None:
                 self._expert_acted[env] = True
-                self._stage_executed(env, info)
-            if "episode" in info:
-                if not self._expert_acted[env]:
-                    self._episode_returns.append(float(info["episode"]["r"]))
+                self._stage_executed(env, takeover)
+            if info.get("episode") is not None:
+                returned = episode_return(info)
+                if returned is not None and not self._expert_acted[env]:
+                    self._episode_returns.append(returned)
                 self._expert_acted[env] = False
 
     def _receive(self, env: int, value: Any, stage: Callable[[int, Any], None]) -> None:
@@ -118,9 +117,8 @@ class CollectsFeedback(StagesInjection):
 
     def _stage_feedback(self, env: int, feedback: Any) -> None:
         if not isinstance(feedback, Feedback):
-            raise FeedbackError(
-                f"info[{FEEDBACK_KEY!r}] is {type(feedback).__name__}, expected nlf_sb3.Feedback. Build one from its parts."
-            )
+            self._pass_over(env, FEEDBACK_KEY, feedback, Feedback, is_meant=is_meant_as(feedback, Feedback))
+            return
         if feedback.expert_action is not None:
             if self.imitation == "kl" and feedback.label == "mode":
                 raise FeedbackError(
@@ -143,7 +141,7 @@ class CollectsFeedback(StagesInjection):
         self._is_first_rollout = False
         message = lost_feedback(
             self._statistics,
-            is_promised=any(self.env.env_is_wrapped(FeedbackWrapper)),  # type: ignore[union-attr]
+            is_promised=bool(wrapped_environments(self.env, FeedbackWrapper)),  # type: ignore[arg-type]
             has_interpreter=self.interpreter is not None,
             has_other_use=bool(self.num_expert_queries or self.auxiliary_losses),
         )

@@ -56,9 +56,9 @@ class LabelsRollouts(ReadsRemarks):
         self._read_remarks()
         if self.expert is not None and self._queries_left() > 0:
             if self.imitation == "kl":
-                distribution, asked = self._ask(self._expert_distribution) or (None, None)
+                distribution, asked = self._expert_distribution() or (None, None)
             else:
-                self._ask(self._label_rollout)
+                self._label_rollout()
         remembered = self._memory.draw(round(self.label_replay * len(self.rollout_buffer.row_indices())), self._feedback_rng)
         imitated = self._imitated_segments()
         shows = remembered is not None or self.demonstrations is not None or imitated is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 from typing import Any, ClassVar, Literal, TypeVar
 
 import numpy as np
@@ -25,6 +26,8 @@ from torch.nn import functional
 from nlf_sb3.algorithms.idle_critic import idle_critic
 from nlf_sb3.buffers import DictEpisodeBuffer, EpisodeBuffer
 from nlf_sb3.compiled_actor import CompiledActor
+from nlf_sb3.foreign_vec_envs import hands_out_copies
+from nlf_sb3.infos import copy_value
 from nlf_sb3.losses import policy_gradient_loss
 from nlf_sb3.numpy_actor import numpy_actor
 from nlf_sb3.policies import SoftplusGaussianPolicy
@@ -209,6 +212,9 @@ class PlainREINFORCE(OnPolicyAlgorithm):
         self._compiled = CompiledActor(self._actor, self._sampling_rng) if self._actor and env.num_envs == 1 else None
         rollout_buffer.reset()
         callback.on_rollout_start()
+        # Others than SB3's may write each step into the same arrays.
+        kept: Callable[[Any], Any] = (lambda rows: rows) if hands_out_copies(env) else copy_value
+        self._last_obs = kept(self._last_obs)
         while rollout_buffer.n_episodes < self.n_episodes:
             actions, values, log_probs = self._sample_actions(self._last_obs)
             new_obs, rewards, dones, infos = env.step(self._to_environment_scale(actions))
@@ -225,8 +231,7 @@ class PlainREINFORCE(OnPolicyAlgorithm):
             if True in dones.tolist():
                 for index in np.flatnonzero(dones):
                     rollout_buffer.end_episode(int(index))
-            self._last_obs = new_obs  # type: ignore[assignment]
-            self._last_episode_starts = dones
+            self._last_obs, self._last_episode_starts = kept(new_obs), kept(dones)
         self._compute_advantages(rollout_buffer)
         callback.update_locals(locals())
         callback.on_rollout_end()
@@ -247,13 +252,17 @@ class PlainREINFORCE(OnPolicyAlgorithm):
         return tensors[0].cpu().numpy(), tensors[1], tensors[2]
 
     def _to_environment_scale(self, actions: np.ndarray) -> np.ndarray:
-        return actions if self._bounds is None else np.minimum(np.maximum(actions, self._bounds[0]), self._bounds[1])
+        if self._bounds is None:
+            executed: np.ndarray = actions.copy()  # an environment may change what it is given
+            return executed
+        return np.minimum(np.maximum(actions, self._bounds[0]), self._bounds[1])  # type: ignore[no-any-return]
 
     def _bootstrap_truncated(self, rewards: np.ndarray, dones: np.ndarray, infos: list[dict[str, Any]]) -> None:
         """Add the discounted value of the state at a time limit to the last reward, as SB3 does."""
         for index in np.flatnonzero(dones):
-            if infos[index].get("TimeLimit.truncated", False):
-                last_obs, _ = self.policy.obs_to_tensor(infos[index]["terminal_observation"])
+            terminal_observation = infos[index].get("terminal_observation")
+            if terminal_observation is not None and infos[index].get("TimeLimit.truncated", False):
+                last_obs, _ = self.policy.obs_to_tensor(terminal_observation)
                 with th.no_grad():
                     rewards[index] += self.gamma * self.policy.predict_values(last_obs).item()
 

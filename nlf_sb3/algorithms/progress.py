@@ -7,6 +7,7 @@ from typing import Any
 from stable_baselines3.common.vec_env import VecEnv
 
 from nlf_sb3.algorithms.settings import FeedbackSettings
+from nlf_sb3.foreign_vec_envs import ask_wrappers, wrapped_environments
 from nlf_sb3.wrappers import TrajectoryInjection
 
 
@@ -34,7 +35,7 @@ class TellsProgress(FeedbackSettings):
     def _tell_progress(self, done: int, total: int) -> None:
         if self._scheduled_envs:
             assert self.env is not None
-            self.env.env_method("set_progress", 1.0 - done / max(total, 1), indices=self._scheduled_envs)
+            self.env.env_method("nlf_sb3_set_progress", 1.0 - done / max(total, 1), indices=self._scheduled_envs)
 
     def _excluded_save_params(self) -> list[str]:
         return [*super()._excluded_save_params(), "_scheduled_envs"]
@@ -42,6 +43,6 @@ class TellsProgress(FeedbackSettings):
 
 def _scheduled(env: VecEnv) -> list[int]:
     """Indices of environments whose TrajectoryInjection has a schedule."""
-    wrapped = [index for index, is_wrapped in enumerate(env.env_is_wrapped(TrajectoryInjection)) if is_wrapped]
-    flags = env.env_method("get_wrapper_attr", "injection_is_scheduled", indices=wrapped) if wrapped else []
+    flags = ask_wrappers(env, TrajectoryInjection, "nlf_sb3_is_scheduled")
+    wrapped = wrapped_environments(env, TrajectoryInjection) if flags else []
     return [index for index, is_scheduled in zip(wrapped, flags, strict=True) if is_scheduled]

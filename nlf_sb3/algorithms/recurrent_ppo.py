@@ -17,6 +17,7 @@ from nlf_sb3.algorithms.rows import Evaluation
 from nlf_sb3.distributions import select_rows
 from nlf_sb3.errors import FeedbackError
 from nlf_sb3.feedback import Feedback
+from nlf_sb3.infos import Takeover
 from nlf_sb3.segments import ExpertSegment
 
 
@@ -66,9 +67,9 @@ class RecurrentPPO(JoinsSingleRow, sb3_contrib.RecurrentPPO):
             self._check_scale()
         super()._stage_feedback(env, feedback)
 
-    def _stage_executed(self, env: int, info: dict[str, Any]) -> None:
+    def _stage_executed(self, env: int, takeover: Takeover) -> None:
         self._check_scale()
-        super()._stage_executed(env, info)
+        super()._stage_executed(env, takeover)
 
     def _check_segment(self, segment: ExpertSegment) -> None:
         self._check_scale()

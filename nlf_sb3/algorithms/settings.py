@@ -15,6 +15,7 @@ from nlf_sb3.algorithms.auxiliary import AuxiliaryLoss
 from nlf_sb3.algorithms.injection_weights import MAX_IMPORTANCE_WEIGHT, WEIGHT_KINDS, ExpertWeights, expert_weights
 from nlf_sb3.demonstrations import Demonstrations
 from nlf_sb3.errors import FeedbackError
+from nlf_sb3.foreign_vec_envs import innermost
 from nlf_sb3.lean_vec_env import make_lean
 from nlf_sb3.plain_state import from_plain, to_plain
 from nlf_sb3.schedules import AlphaSchedule, LongerRollouts, as_schedule, own_copy, schedule_from_state, schedule_to_state
@@ -69,6 +70,9 @@ class FeedbackSettings(OnPolicyAlgorithm):
     """
     The arguments of :class:`~nlf_sb3.algorithms.base.FeedbackAlgorithm`.
     """
+
+    _own_demonstrations: Demonstrations | None = None
+    """A checked copy of those given."""
 
     def __init__(
         self,
@@ -168,9 +172,10 @@ class FeedbackSettings(OnPolicyAlgorithm):
             check_whole_number("max_expert_queries", self.max_expert_queries, 0)
         if self.expert is not None:
             self.expert = as_expert(self.expert)
-        if self.demonstrations is not None and self.env is not None:
-            inner = self.env.unwrapped  # wrappers of the vectorised environment change the policy's observations
+        if self.demonstrations is not self._own_demonstrations and self.demonstrations is not None and self.env is not None:
+            inner = innermost(self.env)  # wrappers of the vectorised environment change the policy's observations
             self.demonstrations = self.demonstrations.checked(inner.observation_space, inner.action_space)
+            self._own_demonstrations = self.demonstrations
         if self.imitation == "kl" and self.expert is not None and _has_no_distribution(self.expert):
             raise FeedbackError(
                 f"imitation='kl' needs an expert with a distribution, and {type(self.expert).__name__} has none "
@@ -183,7 +188,7 @@ class FeedbackSettings(OnPolicyAlgorithm):
 
     def _excluded_save_params(self) -> list[str]:
         own = ["alpha", "expert", "interpreter", "auxiliary_losses", "demonstrations", *_AS_PLAIN_STATE, *_SAVED, *_PROGRESS]
-        own += ["_episode_returns", "_before_imitation", "_memory"]
+        own += ["_own_demonstrations", "_episode_returns", "_before_imitation", "_memory"]
         return [*super()._excluded_save_params(), *own]
 
     def save(self, path: Any, exclude: Any = None, include: Any = None) -> None:

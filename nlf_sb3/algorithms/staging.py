@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -12,9 +13,10 @@ from nlf_sb3.algorithms.injection_weights import check_expert_log_probs
 from nlf_sb3.algorithms.progress import TellsProgress
 from nlf_sb3.algorithms.statistics import FeedbackStatistics
 from nlf_sb3.algorithms.vec_envs import check_vec_wrappers
-from nlf_sb3.algorithms.wrapper_order import ask_wrappers
 from nlf_sb3.errors import FeedbackError
-from nlf_sb3.feedback import EXECUTED_ACTION_KEY, EXECUTED_LOG_PROB_KEY, EXPERT_SEGMENT_KEY
+from nlf_sb3.feedback import EXPERT_SEGMENT_KEY
+from nlf_sb3.foreign_vec_envs import ask_wrappers
+from nlf_sb3.infos import Takeover, is_meant_as
 from nlf_sb3.segments import ExpertSegment
 from nlf_sb3.validation import check_actions
 from nlf_sb3.wrappers import TrajectoryInjection
@@ -34,30 +36,35 @@ class StagesInjection(TellsProgress):
             check_vec_wrappers(self.env)
             self.rollout_buffer.keep_episode_actions()
         here = sorted(modes - {"fork"})
-        if here and self.injection == "separate":
-            raise FeedbackError(
-                f"injection='separate' gives forked episodes an update of their own; with mode={here[0]!r} the expert's steps "
-                "are rows of the rollout. Use injection='bounded' or 'plain'."
-            )
+        if here:
+            self._check_takeovers(here[0])
         if here and "fork" not in modes and self.injection_prefix != "twice":
             raise FeedbackError(
                 f"injection_prefix={self.injection_prefix!r} leaves out a forked episode's copy of the agent's steps; with "
                 f"mode={here[0]!r} there is no copy. Leave injection_prefix at its default."
             )
 
+    def _check_takeovers(self, mode: str) -> None:
+        """Raise on settings that don't go with an expert's steps as rows of the rollout."""
+        if self.injection == "separate":
+            raise FeedbackError(
+                f"injection='separate' gives forked episodes an update of their own; with mode={mode!r} the expert's steps "
+                "are rows of the rollout. Use injection='bounded' or 'plain'."
+            )
+
     def _injection_modes(self) -> set[str]:
         """The modes of the environments' TrajectoryInjection, if they have any."""
         assert self.env is not None
-        return set(ask_wrappers(self.env, TrajectoryInjection, "injection_mode"))
+        return set(ask_wrappers(self.env, TrajectoryInjection, "nlf_sb3_injection_mode"))
 
     def _expert_acts_here(self) -> bool:
         """Whether an expert acts in the agent's own environments, so that its steps are rows of the rollout."""
         return bool(self._injection_modes() - {"fork"})
 
-    def _stage_executed(self, env: int, info: dict[str, Any]) -> None:
-        log_prob = info.get(EXECUTED_LOG_PROB_KEY)
+    def _stage_executed(self, env: int, takeover: Takeover) -> None:
+        log_prob = takeover.log_prob
         try:
-            action = check_actions(np.asarray(info[EXECUTED_ACTION_KEY])[None], self.action_space, 1, "executed action")
+            action = check_actions(np.asarray(takeover.action)[None], self.action_space, 1, "executed action")
             if self._expert_weights().needs_expert:
                 check_expert_log_probs(None if log_prob is None else [log_prob], 1, "executed action")
         except FeedbackError as error:  # on_error="skip" can't help: the row would pass for the agent's own
@@ -69,16 +76,43 @@ class StagesInjection(TellsProgress):
 
     def _stage_segment(self, env: int, segment: Any) -> None:
         if not isinstance(segment, ExpertSegment):
-            raise FeedbackError(f"info[{EXPERT_SEGMENT_KEY!r}] is {type(segment).__name__}, expected nlf_sb3.ExpertSegment.")
+            is_meant = isinstance(segment, (list, tuple)) or is_meant_as(segment, ExpertSegment)
+            self._pass_over(env, EXPERT_SEGMENT_KEY, segment, ExpertSegment, is_meant=is_meant)
+            return
         check_actions(segment.actions, self.action_space, len(segment), "expert segment")
         if self._expert_weights().needs_expert:
             check_expert_log_probs(segment.expert_log_probs, len(segment) - segment.fork_step, "expert segment")
         self._check_segment(segment)
+        if segment.fork_step > 0:
+            self.rollout_buffer.keep_episode_actions()  # from now on, where the wrapper couldn't be asked beforehand
         if not self.rollout_buffer.add_segment(env, segment, self._prefix_as_executed):
             self._statistics.dropped_segments += 1
             return
         self.num_expert_steps += len(segment) - segment.fork_step
         self._statistics.count_segment(segment)
+
+    def _pass_over(self, env: int, key: str, value: Any, record: type, *, is_meant: bool) -> None:
+        """
+        Leave alone what others put into infos by a key of ours, and say so once.
+
+        :param env: Index of the environment
+        :param key: The key
+        :param value: What it holds
+        :param record: What it would hold if it were ours
+        :param is_meant: Whether it is probably a mistake rather than another library's
+        :raises FeedbackError: If it is
+        """
+        came = f"info[{key!r}] is {type(value).__name__}, expected nlf_sb3.{record.__name__}"
+        if is_meant:
+            raise FeedbackError(f"{came}. Build one from its parts.")
+        if value is None or key in self._statistics.passed_over:
+            return
+        self._statistics.passed_over.add(key)
+        warnings.warn(
+            f"environment {env}, step {self.num_timesteps}: {came}. It is taken for another library's, and teaches nothing. "
+            f"If it is a person's, make it an nlf_sb3.{record.__name__}.",
+            stacklevel=2,
+        )
 
     def _check_segment(self, segment: ExpertSegment) -> None:
         """Raise on what this algorithm can't train on."""

@@ -53,16 +53,15 @@ class SettlesTakeovers(LabelsRollouts):
     (``injection``), by the agent's own statistics.
     """
 
-    def _prepare_for_injection(self) -> None:
-        super()._prepare_for_injection()
-        if self.injection_vf_coef and self._expert_acts_here() and not (self.vf_coef and self._uses_critic()):
+    def _check_takeovers(self, mode: str) -> None:
+        super()._check_takeovers(mode)
+        if self.injection_vf_coef and not (self.vf_coef and self._uses_critic()):
             raise ValueError(
                 f"injection_vf_coef: got {self.injection_vf_coef!r} where the value loss has no weight (vf_coef=0, or "
                 "REINFORCE without baseline=True). With mode='takeover' or 'guide' the expert's rows are rows of that loss. "
                 "Give vf_coef a positive value, or leave injection_vf_coef at 0."
             )
-        if self._expert_acts_here():
-            self._check_signs()
+        self._check_signs()
 
     def _check_signs(self) -> None:
         """Raise where weights go by an advantage's sign that only a minibatch will give it."""
@@ -82,7 +81,7 @@ class SettlesTakeovers(LabelsRollouts):
         if not executed.any():
             return None
         experts = rows[executed]
-        self._check_signs()
+        self._check_takeovers("takeover")  # again, for wrappers that couldn't be asked beforehand
         self._check_executed(experts)
         relative = self._settle_log_probs(experts)
         self._end_advantages_at_takeovers()

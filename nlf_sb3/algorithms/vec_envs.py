@@ -21,6 +21,7 @@ from stable_baselines3.common.vec_env import (
 )
 
 from nlf_sb3.errors import FeedbackError
+from nlf_sb3.foreign_vec_envs import innermost
 from nlf_sb3.segments import Observations
 
 _KNOWN = (VecTransposeImage, VecNormalize, VecFrameStack, VecCheckNan, VecMonitor, VecVideoRecorder)
@@ -131,7 +132,7 @@ def as_environment_gave_them(env: VecEnv, observations: Any, *, before_statistic
             observations = _with_channels_last(observations, getattr(wrapper, "image_space_keys", None))
         elif isinstance(wrapper, VecFrameStack):
             observations = _newest_frame(wrapper.stacked_obs, observations)
-    space = env.unwrapped.observation_space
+    space = innermost(env).observation_space
     if isinstance(space, spaces.Dict):
         return {key: _as_in_space(value, space[key]) for key, value in observations.items()}
     return _as_in_space(observations, space)

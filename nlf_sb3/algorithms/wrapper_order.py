@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import gymnasium as gym
 from stable_baselines3.common.vec_env import VecEnv
 
 from nlf_sb3.errors import FeedbackError
+from nlf_sb3.foreign_vec_envs import ask_wrappers, innermost, single_environments
 from nlf_sb3.wrappers import FeedbackWrapper, TrajectoryInjection
 
 _CHANGE_ACTIONS = (gym.ActionWrapper,)
@@ -27,25 +26,14 @@ def check_wrapper_order(env: VecEnv | None) -> None:
     """
     if env is None:
         return
-    inner = env.unwrapped
+    inner = innermost(env)
     for wrapper in (FeedbackWrapper, TrajectoryInjection):
         for action_space in ask_wrappers(env, wrapper, _name_of_space(wrapper)):
             # Feedback on texts has no expert action, and TokenLevel makes texts of the learner's tokens.
             if action_space != inner.action_space and not isinstance(action_space, gym.spaces.Text):
                 raise FeedbackError(_message(wrapper, f"the learner acts in {inner.action_space}, it in {action_space}"))
-    for one in getattr(inner, "envs", []):
+    for one in single_environments(env):
         _check_chain(one)
-
-
-def ask_wrappers(env: VecEnv, wrapper: type[gym.Wrapper], name: str) -> list[Any]:
-    """
-    :param env: A vectorised environment
-    :param wrapper: The wrapper that is asked
-    :param name: An attribute that no other wrapper has
-    :return: Its value in each environment that has the wrapper
-    """
-    wrapped = [index for index, is_wrapped in enumerate(env.env_is_wrapped(wrapper)) if is_wrapped]
-    return env.env_method("get_wrapper_attr", name, indices=wrapped) if wrapped else []
 
 
 def _check_chain(env: gym.Env) -> None:
@@ -64,7 +52,7 @@ def _check_chain(env: gym.Env) -> None:
 
 
 def _name_of_space(wrapper: type[gym.Wrapper]) -> str:
-    return "feedback_action_space" if wrapper is FeedbackWrapper else "injection_action_space"
+    return "nlf_sb3_feedback_space" if wrapper is FeedbackWrapper else "nlf_sb3_injection_space"
 
 
 def _message(wrapper: type, what: str) -> str:

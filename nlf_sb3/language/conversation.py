@@ -27,13 +27,13 @@ from typing import Any
 import gymnasium as gym
 
 from nlf_sb3.errors import FeedbackError
-from nlf_sb3.feedback import FEEDBACK_ERROR_KEY, FEEDBACK_KEY, Feedback
+from nlf_sb3.feedback import FEEDBACK_KEY, Feedback
+from nlf_sb3.infos import add_error, describe_error
 from nlf_sb3.language.history import History, Turn, render_history
 from nlf_sb3.language.records import Record, as_records
 from nlf_sb3.language.text_space import UnicodeText
 from nlf_sb3.language.users import Reply, SimulatedUser, User, check_reply
 from nlf_sb3.seeding import derived_seed
-from nlf_sb3.wrappers.feedback import describe_error
 
 EXPECTED_RESPONSE_KEY = "expected_response"
 EXPECTED_REWARD_KEY = "expected_reward"
@@ -144,7 +144,7 @@ class ConversationEnv(gym.Env[str, str]):
             if reply.expected_reward is not None:
                 info[EXPECTED_REWARD_KEY] = reply.expected_reward
         if error is not None:
-            info[FEEDBACK_ERROR_KEY] = error
+            add_error(info, error)
         if terminated:
             self._record = None
         reward = 0.0 if feedback is None or feedback.score is None else feedback.score

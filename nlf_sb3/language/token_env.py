@@ -11,11 +11,11 @@ from gymnasium import spaces
 
 from nlf_sb3.errors import FeedbackError
 from nlf_sb3.feedback import EXPERT_SEGMENT_KEY
+from nlf_sb3.infos import add_error
 from nlf_sb3.language.contexts import EMPTY, TokenContexts
 from nlf_sb3.language.tokenizers import Prompt, as_tokenizer
 from nlf_sb3.segments import ExpertSegment
 from nlf_sb3.whole_numbers import check_whole_number
-from nlf_sb3.wrappers.feedback import add_error
 
 EXPECTED_RESPONSE_KEY = "expected_response"
 EXPECTED_REWARD_KEY = "expected_reward"

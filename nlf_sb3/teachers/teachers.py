@@ -10,6 +10,7 @@ import numpy as np
 
 from nlf_sb3.errors import FeedbackError
 from nlf_sb3.feedback import Feedback, Label
+from nlf_sb3.infos import copy_value
 from nlf_sb3.seeding import derived_generator, derived_seed
 from nlf_sb3.teachers.any_expert import as_expert
 from nlf_sb3.teachers.experts import Expert, single_row
@@ -17,7 +18,7 @@ from nlf_sb3.teachers.experts import Expert, single_row
 
 class Transition(NamedTuple):
     """
-    One step, as a teacher sees it.
+    One step, as a teacher sees it. Its arrays are the teacher's to keep and to change.
 
     :param observation: The observation acted in
     :param action: The action taken, environment-scale
@@ -141,11 +142,22 @@ class CombinedTeacher:
 
     def __call__(self, transition: Transition) -> Feedback | None:
         combined: Feedback | None = None
-        for teacher in self.teachers:
-            feedback = check_feedback(teacher(transition), teacher)
+        last = len(self.teachers) - 1
+        for index, teacher in enumerate(self.teachers):
+            shown = transition if index == last else _copied(transition)  # one may change what the next is to see
+            feedback = check_feedback(teacher(shown), teacher)
             if feedback is not None:
                 combined = feedback if combined is None else _merge(combined, feedback)
         return combined
+
+
+def _copied(transition: Transition) -> Transition:
+    return transition._replace(
+        observation=copy_value(transition.observation),
+        action=copy_value(transition.action),
+        next_observation=copy_value(transition.next_observation),
+        action_masks=copy_value(transition.action_masks),
+    )
 
 
 def _merge(first: Feedback, second: Feedback) -> Feedback:

@@ -10,6 +10,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 
+from nlf_sb3.infos import copy_value
 from nlf_sb3.masks import check_allowed
 from nlf_sb3.teachers.experts import Expert, single_row
 from nlf_sb3.validation import check_actions
@@ -21,20 +22,20 @@ def ask_expert(expert: Expert, observation: Any, space: spaces.Space, masks: np.
     :param observation: One raw observation
     :param space: The action space
     :param masks: What the environment allows, ``[n_choices]``, or None
-    :return: An environment-scale action, ``[*action_shape]``
+    :return: An environment-scale action, ``[*action_shape]``, which the expert doesn't hold. It may change what it is shown.
     :raises FeedbackError: If the answer is no action of the space, or one that the mask forbids
     """
-    rows = single_row(observation)
+    rows = single_row(copy_value(observation))
     if masks is None:
-        return check_actions(expert.act(rows), space, 1)[0]  # type: ignore[no-any-return]
-    actions = check_actions(expert.act_within(rows, masks[None]), space, 1)
+        return copy_value(check_actions(expert.act(rows), space, 1)[0])  # type: ignore[no-any-return]
+    actions = check_actions(expert.act_within(rows, masks[None].copy()), space, 1)
     check_allowed(actions, masks[None], space, row_name=lambda row: "it")
-    return actions[0]  # type: ignore[no-any-return]
+    return copy_value(actions[0])  # type: ignore[no-any-return]
 
 
 class MaskReader:
     """
-    Says which choices an environment allows now, ``[n_choices]`` booleans; None where it has no masks.
+    Says which choices an environment allows now, as ``[n_choices]`` booleans of its own; None where it has no masks.
 
     :param env: An environment, which masks actions if it has a method ``action_masks``, as in sb3-contrib
     """
@@ -43,7 +44,8 @@ class MaskReader:
         self._action_masks: Callable[[], Any] | None = None
         if isinstance(env.action_space, (spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)):
             with contextlib.suppress(AttributeError):
-                self._action_masks = env.get_wrapper_attr("action_masks")
+                method = env.get_wrapper_attr("action_masks")
+                self._action_masks = method if callable(method) else None
 
     def __call__(self) -> np.ndarray | None:
-        return None if self._action_masks is None else np.asarray(self._action_masks(), dtype=bool).reshape(-1)
+        return None if self._action_masks is None else np.array(self._action_masks(), dtype=bool).reshape(-1)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import copy
 import numbers
-import traceback
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -12,7 +10,8 @@ import gymnasium as gym
 import numpy as np
 
 from nlf_sb3.errors import FeedbackError
-from nlf_sb3.feedback import EXECUTED_ACTION_KEY, FEEDBACK_ERROR_KEY, FEEDBACK_KEY, TASK_REWARD_KEY, Feedback
+from nlf_sb3.feedback import FEEDBACK_KEY, TASK_REWARD_KEY, Feedback
+from nlf_sb3.infos import add_error, copy_value, describe_error, takeover_of
 from nlf_sb3.teachers.teachers import Teacher, Transition, as_teacher, check_feedback, seed_teacher
 from nlf_sb3.wrappers.asking import MaskReader
 
@@ -54,7 +53,8 @@ class FeedbackWrapper(gym.Wrapper, gym.utils.RecordConstructorArgs):
         while isinstance(inner, gym.Wrapper):
             if isinstance(inner, FeedbackWrapper):
                 raise FeedbackError("The environment has a FeedbackWrapper already. Give that one a list of teachers.")
-            if score_as_reward is not None and vars(inner).get("injection_mode") == "fork":
+            is_fork = hasattr(type(inner), "nlf_sb3_injection_mode") and vars(inner)["injection_mode"] == "fork"
+            if score_as_reward is not None and is_fork:
                 raise FeedbackError(
                     "score_as_reward would pay the agent by score and the injected expert by the task's reward. "
                     "Put the FeedbackWrapper inside: TrajectoryInjection(FeedbackWrapper(env, ...), expert)."
@@ -72,7 +72,7 @@ class FeedbackWrapper(gym.Wrapper, gym.utils.RecordConstructorArgs):
         self._step = 0
 
     @property
-    def feedback_action_space(self) -> gym.Space:
+    def nlf_sb3_feedback_space(self) -> gym.Space:
         """The space that expert actions are in, by a name that other wrappers don't have."""
         return self.action_space
 
@@ -80,18 +80,21 @@ class FeedbackWrapper(gym.Wrapper, gym.utils.RecordConstructorArgs):
         if seed is not None:
             seed_teacher(self.teacher, seed)
         observation, info = self.env.reset(seed=seed, options=options)
-        self._observation = copy_observation(observation)
+        self._observation = copy_value(observation)
         self._step = 0
         return observation, info
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         masks = self._action_masks()
-        observation, reward, terminated, truncated, info = self.env.step(action)
+        # The learner, the environment and the teacher each have arrays of their own, which the others can't change.
+        taken = copy_value(action)
+        observation, reward, terminated, truncated, info = self.env.step(copy_value(action))
         info = dict(info)  # an environment may hand out the same dict at every step
-        action = info.get(EXECUTED_ACTION_KEY, action)  # where an expert took over, the teacher sees what it did
-        transition = Transition(
-            self._observation, action, float(reward), observation, terminated, truncated, info, self._step, masks
-        )
+        takeover = takeover_of(info)
+        if takeover is not None:  # where an expert took over, the teacher sees what it did
+            taken = copy_value(takeover.action)
+        shown = copy_value(observation)
+        transition = Transition(self._observation, taken, float(reward), shown, terminated, truncated, info, self._step, masks)
         feedback: Feedback | None = None
         try:
             feedback = check_feedback(self.teacher(transition), self.teacher)
@@ -102,7 +105,7 @@ class FeedbackWrapper(gym.Wrapper, gym.utils.RecordConstructorArgs):
         if self.score_as_reward is not None:
             info[TASK_REWARD_KEY] = float(reward)
             reward = self._reward(float(reward), feedback)
-        self._observation = copy_observation(observation)
+        self._observation = copy_value(observation)
         self._step += 1
         return observation, reward, terminated, truncated, info
 
@@ -112,33 +115,6 @@ class FeedbackWrapper(gym.Wrapper, gym.utils.RecordConstructorArgs):
             return score
         assert self.score_as_reward is not None
         return task_reward + float(self.score_as_reward) * score
-
-
-def describe_error(error: Exception, where: str) -> str:
-    """
-    An exception as text that survives a process boundary.
-
-    :param error: The exception
-    :param where: Who raised it, and when
-    :return: For our own errors the message; for others the traceback too
-    """
-    if isinstance(error, FeedbackError):
-        return f"{where}: {error}"
-    trace = "".join(traceback.format_exception(error))
-    return f"{where} raised {type(error).__name__}: {error}\n{trace}"
-
-
-def add_error(info: dict[str, Any], message: str) -> None:
-    """
-    :param info: Gets the message, after those of other wrappers
-    :param message: What went wrong
-    """
-    info[FEEDBACK_ERROR_KEY] = "\n".join(filter(None, (info.get(FEEDBACK_ERROR_KEY), message)))
-
-
-def copy_observation(observation: Any) -> Any:
-    """A copy of an observation, since environments may change theirs in place."""
-    return observation.copy() if isinstance(observation, np.ndarray) else copy.deepcopy(observation)
 
 
 def _check_score_as_reward(value: Any) -> None:

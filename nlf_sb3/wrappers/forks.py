@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 
 from nlf_sb3.errors import FeedbackError, TwinError
-from nlf_sb3.feedback import EXPERT_SEGMENT_KEY, FEEDBACK_ERROR_KEY
+from nlf_sb3.feedback import EXPERT_SEGMENT_KEY
+from nlf_sb3.infos import add_error, copy_value, describe_error, failure_of
 from nlf_sb3.seeding import derived_generator
 from nlf_sb3.segments import ExpertSegment, rows_from, stack_observations
 from nlf_sb3.teachers.experts import Expert
 from nlf_sb3.wrappers.asking import MaskReader, ask_expert
-from nlf_sb3.wrappers.feedback import add_error, copy_observation, describe_error
 from nlf_sb3.wrappers.twins import same_observation
 
 Step = tuple[Any, Any, bool, bool, dict[str, Any]]
@@ -50,12 +51,12 @@ class ForkedEpisodes:
         if seed is not None:
             self._seed_rng = derived_generator(seed, "episodes")
         self._episode_seed = int(self._seed_rng.integers(2**31))
-        self._options = options
+        self._options = copy.deepcopy(options)  # an environment may take from them what it has read
         self._fork_step = fork_step
         self._prefix: list[Any] = []
         self._step = 0
         observation, info = self._env.reset(seed=self._episode_seed, options=options)
-        self._fork_observation = copy_observation(observation) if fork_step == 0 else None
+        self._fork_observation = copy_value(observation) if fork_step == 0 else None
         return observation, info
 
     def step(self, action: Any) -> Step:
@@ -66,14 +67,15 @@ class ForkedEpisodes:
         :return: As Gymnasium's ``step``
         """
         if self._step < self._fork_step:
-            self._prefix.append(copy_observation(action))
-        observation, reward, terminated, truncated, info = self._env.step(action)
+            self._prefix.append(copy_value(action))
+        observation, reward, terminated, truncated, info = self._env.step(copy_value(action))
         info = dict(info)  # an environment may hand out the same dict at every step
         self._step += 1
         done = terminated or truncated
         if self._step == self._fork_step and not done:
-            self._fork_observation = copy_observation(observation)
+            self._fork_observation = copy_value(observation)
         if done and self._fork_observation is not None:
+            observation = copy_value(observation)  # the twin may write into an array that both have
             try:
                 info[EXPERT_SEGMENT_KEY] = self._play_segment()
             except Exception as error:  # the algorithm raises it, with the environment's index
@@ -82,7 +84,7 @@ class ForkedEpisodes:
 
     def _play_segment(self) -> ExpertSegment:
         """Replay the prefix on the twin, check that it stands where the agent stood, let the expert go on."""
-        observation, _ = self._twin.reset(seed=self._episode_seed, options=self._options)
+        observation, _ = self._twin.reset(seed=self._episode_seed, options=copy.deepcopy(self._options))
         played = _Played()
         for action in self._prefix:
             if played.ended:
@@ -125,13 +127,14 @@ class _Played:
 
     def step(self, twin: gym.Env, observation: Any, action: Any, masks: np.ndarray | None) -> Any:
         """Take a step from an observation. Returns the next one."""
-        self.observations.append(copy_observation(observation))
-        self.actions.append(action)
+        self.observations.append(copy_value(observation))
+        self.actions.append(copy_value(action))
         if masks is not None:
             self.masks.append(masks)
         observation, reward, terminated, truncated, info = twin.step(action)
-        if FEEDBACK_ERROR_KEY in info:  # a teacher whose score is the expert's reward can't speak to the algorithm itself
-            raise FeedbackError(f"on the expert's trajectory, {info[FEEDBACK_ERROR_KEY]}")
+        failure = failure_of(info)
+        if failure is not None:  # a teacher whose score is the expert's reward can't speak to the algorithm itself
+            raise FeedbackError(f"on the expert's trajectory, {failure}")
         self.rewards.append(float(reward))
         self.terminated, self.truncated = bool(terminated), bool(truncated)
         return observation
@@ -148,7 +151,7 @@ class _Played:
             rewards=np.array(self.rewards),
             terminated=self.terminated,
             truncated=self.truncated,
-            last_observation=copy_observation(last_observation),
+            last_observation=copy_value(last_observation),
             fork_step=fork_step,
             expert_log_probs=expert.log_density(rows_from(observations, fork_step), actions[fork_step:], own_masks),
             action_masks=masks,

@@ -98,14 +98,27 @@ class TrajectoryInjection(gym.Wrapper, gym.utils.RecordConstructorArgs):
         self._fork_rng = derived_generator(None, "forks")
 
     @property
-    def injection_action_space(self) -> gym.Space:
+    def nlf_sb3_injection_space(self) -> gym.Space:
         """The space that the expert acts in, by a name that other wrappers don't have."""
         return self.action_space
 
     @property
-    def injection_is_scheduled(self) -> bool:
+    def nlf_sb3_injection_mode(self) -> str:
+        """``injection_mode``, by a name that other wrappers don't have."""
+        return self.injection_mode
+
+    @property
+    def nlf_sb3_is_scheduled(self) -> bool:
         """Whether the expert's part depends on :meth:`set_progress`."""
         return self._points.is_scheduled
+
+    def nlf_sb3_set_progress(self, progress_remaining: float) -> None:
+        """
+        :meth:`set_progress`, by a name that wrappers around this one don't have.
+
+        :param progress_remaining: 1 at the start of training, 0 at its end
+        """
+        self.set_progress(progress_remaining)
 
     def set_progress(self, progress_remaining: float) -> None:
         """

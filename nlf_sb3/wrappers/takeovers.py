@@ -6,18 +6,19 @@ from typing import Any
 
 import gymnasium as gym
 
-from nlf_sb3.feedback import EXECUTED_ACTION_KEY, EXECUTED_LOG_PROB_KEY
+from nlf_sb3.feedback import EXECUTED_ACTION_KEY, EXECUTED_LOG_PROB_KEY, TAKEOVER_KEY
+from nlf_sb3.infos import Takeover, add_error, copy_value, describe_error
 from nlf_sb3.teachers.experts import Expert, single_row
 from nlf_sb3.wrappers.asking import MaskReader, ask_expert
-from nlf_sb3.wrappers.feedback import add_error, copy_observation, describe_error
 
 
 class TakenOverEpisodes:
     """
     Plays episodes in one environment, in which some steps are the expert's and the rest the agent's.
 
-    A step of the expert's has ``info["executed_action"]``, and ``info["executed_log_prob"]`` if the expert knows it. Where
-    the expert fails, the agent's action is executed, and ``info["feedback_error"]`` says why.
+    A step of the expert's is marked by a :class:`~nlf_sb3.infos.Takeover`, which alone tells the algorithm of it. For people
+    to read it has ``info["executed_action"]``, and ``info["executed_log_prob"]`` if the expert knows it. Where the expert
+    fails, the agent's action is executed, and ``info["feedback_error"]`` says why.
 
     :param env: The environment
     :param expert: The expert
@@ -39,7 +40,7 @@ class TakenOverEpisodes:
         self._experts_steps = experts_steps
         self._step = 0
         observation, info = self._env.reset(seed=seed, options=options)
-        self._observation = copy_observation(observation)
+        self._observation = copy_value(observation)
         return observation, info
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
@@ -54,20 +55,21 @@ class TakenOverEpisodes:
                 action, added = self._experts_action()
             except Exception as error:  # the algorithm raises it, with the environment's index
                 failure = describe_error(error, f"expert that took over, episode step {self._step}")
-        observation, reward, terminated, truncated, info = self._env.step(action)
+        observation, reward, terminated, truncated, info = self._env.step(copy_value(action))
         info = {**info, **added}
         if failure is not None:
             add_error(info, failure)
-        self._observation = copy_observation(observation)
+        self._observation = copy_value(observation)
         self._step += 1
         return observation, reward, terminated, truncated, info
 
     def _experts_action(self) -> tuple[Any, dict[str, Any]]:
         masks = self._action_masks()
         action = ask_expert(self._expert, self._observation, self._action_space, masks)
-        added: dict[str, Any] = {EXECUTED_ACTION_KEY: action}
         own_masks = None if masks is None else masks[None]
-        log_prob = self._expert.log_density(single_row(self._observation), action[None], own_masks)
+        log_probs = self._expert.log_density(single_row(self._observation), action[None], own_masks)
+        log_prob = None if log_probs is None else float(log_probs[0])
+        added: dict[str, Any] = {EXECUTED_ACTION_KEY: copy_value(action), TAKEOVER_KEY: Takeover(copy_value(action), log_prob)}
         if log_prob is not None:
-            added[EXECUTED_LOG_PROB_KEY] = float(log_prob[0])
+            added[EXECUTED_LOG_PROB_KEY] = log_prob
         return action, added

@@ -13,6 +13,7 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from nlf_sb3.demonstrations import Demonstrations
 from nlf_sb3.errors import FeedbackError
+from nlf_sb3.foreign_vec_envs import innermost
 from nlf_sb3.interop.imitation.behaviour_cloning import BCSettings, train_by_bc
 from nlf_sb3.interop.imitation.from_imitation import to_demonstrations
 from nlf_sb3.seeding import derived_generator, derived_seed
@@ -96,7 +97,7 @@ def _spaces(
     env: gym.Env | VecEnv | None, observation_space: spaces.Space | None, action_space: spaces.Space | None
 ) -> tuple[spaces.Space, spaces.Space]:
     if env is not None:
-        inner: Any = env.unwrapped if isinstance(env, VecEnv) else env  # demonstrations are raw
+        inner: Any = innermost(env) if isinstance(env, VecEnv) else env  # demonstrations are raw
         observation_space, action_space = observation_space or inner.observation_space, action_space or inner.action_space
     if observation_space is None or action_space is None:
         raise FeedbackError("clone: got no environment and not both spaces, expected env or both spaces. Pass env=.")

@@ -13,6 +13,7 @@ from stable_baselines3.common.vec_env import VecNormalize
 from nlf_sb3.algorithms.vec_envs import to_policy_observations
 from nlf_sb3.demonstrations import Demonstrations
 from nlf_sb3.errors import FeedbackError
+from nlf_sb3.foreign_vec_envs import innermost
 from nlf_sb3.interop.critic import CRITIC_STEPS, has_critic, warm_up_critic
 from nlf_sb3.interop.imitation.behaviour_cloning import BCSettings, train_by_bc
 from nlf_sb3.interop.imitation.cloning import as_demonstrations
@@ -65,7 +66,7 @@ def warm_start(
     _check(model, critic_steps)
     bc_settings = BCSettings(min_std=min_std, progress_bar=progress_bar, **settings)
     policy: Any = model.policy
-    inner: Any = model if model.env is None else model.env.unwrapped  # demonstrations are raw
+    inner: Any = model if model.env is None else innermost(model.env)  # demonstrations are raw
     rows = as_demonstrations(demonstrations, inner.observation_space, inner.action_space)
     rows = rows.checked(inner.observation_space, inner.action_space)
     fill_fresh_statistics(model.get_vec_normalize_env(), rows.observations)

@@ -1,0 +1,72 @@
+"""Ask vectorised environments about themselves, whoever wrote them: many answer less than SB3's own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv, VecEnvWrapper
+
+
+def innermost(env: VecEnv) -> VecEnv:
+    """
+    The vectorised environment inside all of SB3's wrappers, which has the spaces of the environment's own observations.
+
+    Not ``env.unwrapped``: an adapter of a batched simulator may return the simulator there, with batched spaces.
+
+    :param env: A vectorised environment
+    :return: The one inside its wrappers
+    """
+    while isinstance(env, VecEnvWrapper):
+        env = env.venv
+    return env
+
+
+def hands_out_copies(env: VecEnv) -> bool:
+    """
+    :param env: A vectorised environment
+    :return: Whether it is known to return new arrays at each step, which no later step changes
+    """
+    return isinstance(innermost(env), (DummyVecEnv, SubprocVecEnv))
+
+
+def single_environments(env: VecEnv) -> list[Any]:
+    """
+    :param env: A vectorised environment
+    :return: The environments that it holds in this process in a list ``envs``, as ``DummyVecEnv`` does; else none
+    """
+    envs = vars(innermost(env)).get("envs")
+    return list(envs) if isinstance(envs, (list, tuple)) else []
+
+
+def wrapped_environments(env: VecEnv, wrapper: type[gym.Wrapper]) -> list[int]:
+    """
+    Which environments have a wrapper. One that can't say counts as without: then step infos alone tell.
+
+    :param env: A vectorised environment
+    :param wrapper: A wrapper of this package
+    :return: Indices of environments
+    """
+    flags = _answers(env, env.num_envs, "env_is_wrapped", wrapper)
+    return [index for index, flag in enumerate(flags) if isinstance(flag, (bool, np.bool_)) and flag]
+
+
+def ask_wrappers(env: VecEnv, wrapper: type[gym.Wrapper], name: str) -> list[Any]:
+    """
+    :param env: A vectorised environment
+    :param wrapper: The wrapper that is asked
+    :param name: An attribute that no other wrapper has
+    :return: Its value in each environment that has the wrapper, in their order; empty if they can't be asked
+    """
+    wrapped = wrapped_environments(env, wrapper)
+    return _answers(env, len(wrapped), "env_method", "get_wrapper_attr", name, indices=wrapped) if wrapped else []
+
+
+def _answers(env: VecEnv, n_answers: int, method: str, *args: Any, **kwargs: Any) -> list[Any]:
+    """What a method of SB3's interface returns, one for each environment; empty if it doesn't work."""
+    try:
+        answers = list(getattr(env, method)(*args, **kwargs))
+    except Exception:  # adapters raise NotImplementedError, AttributeError or errors of their own, or return None
+        return []
+    return answers if len(answers) == n_answers else []

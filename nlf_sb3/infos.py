@@ -1,0 +1,128 @@
+"""Step infos: what in them is this package's, and what others have put there by the same names."""
+
+from __future__ import annotations
+
+import copy
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+
+from nlf_sb3.errors import FeedbackError
+from nlf_sb3.feedback import FEEDBACK_ERROR_KEY, TAKEOVER_KEY
+from nlf_sb3.observations import ObservationRows
+
+
+@dataclass(frozen=True, eq=False)
+class Takeover:
+    """
+    What an expert did in the agent's place: the mark by which an algorithm knows such a step.
+
+    :param action: Environment-scale, ``[*action_shape]``
+    :param log_prob: log pi_E of it in the environment's units, if it is known
+    """
+
+    action: np.ndarray
+    log_prob: float | None = None
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Takeover:
+        # As with Feedback: whoever keeps the action copies it.
+        return self
+
+
+class FailureText(str):
+    """A teacher's, expert's or user's failure. Its type tells it from what others put into an info by the same name."""
+
+    __slots__ = ()
+
+
+def takeover_of(info: Mapping[str, Any]) -> Takeover | None:
+    """
+    :param info: A step's info
+    :return: What an expert did in the agent's place, where this package's wrapper says so
+    """
+    takeover = info.get(TAKEOVER_KEY)
+    return takeover if isinstance(takeover, Takeover) else None
+
+
+def failure_of(info: Mapping[str, Any]) -> FailureText | None:
+    """
+    :param info: A step's info
+    :return: The failure that this package put there; None without one
+    """
+    failure = info.get(FEEDBACK_ERROR_KEY)
+    return failure if isinstance(failure, FailureText) else None
+
+
+def add_error(info: dict[str, Any], message: str) -> None:
+    """
+    :param info: Gets the message, after those of other wrappers of this package
+    :param message: What went wrong
+    """
+    info[FEEDBACK_ERROR_KEY] = FailureText("\n".join(filter(None, (failure_of(info), message))))
+
+
+def describe_error(error: Exception, where: str) -> str:
+    """
+    An exception as text that survives a process boundary.
+
+    :param error: The exception
+    :param where: Who raised it, and when
+    :return: For our own errors the message; for others the traceback too
+    """
+    if isinstance(error, FeedbackError):
+        return f"{where}: {error}"
+    trace = "".join(traceback.format_exception(error))
+    return f"{where} raised {type(error).__name__}: {error}\n{trace}"
+
+
+def episode_return(info: Mapping[str, Any]) -> float | None:
+    """
+    >>> episode_return({"episode": {"r": np.array([5.0])}})
+    5.0
+
+    :param info: A step's info
+    :return: The return of the episode that ended there, as SB3's ``Monitor`` reports it; None where it isn't one number
+    """
+    episode = info.get("episode")
+    if not isinstance(episode, Mapping):
+        return None
+    try:
+        numbers = np.asarray(episode.get("r"), dtype=np.float64).reshape(-1)  # Gymnasium 0.29 reports an array of one
+    except (TypeError, ValueError):
+        return None
+    return float(numbers[0]) if len(numbers) == 1 and not np.isnan(numbers[0]) else None
+
+
+def is_meant_as(value: Any, record: type[Any]) -> bool:
+    """
+    Whether something is probably a mistaken attempt at a record of this package, and no entry of another library's.
+
+    >>> from nlf_sb3.feedback import Feedback
+    >>> is_meant_as({"score": 1.0}, Feedback), is_meant_as({"grade": 1.0}, Feedback), is_meant_as("Well done.", Feedback)
+    (True, False, False)
+
+    :param value: What an info holds by the record's name
+    :param record: A dataclass
+    :return: Whether it is the class itself, a dict of its fields alone, or a list that holds one
+    """
+    if isinstance(value, Mapping):
+        return bool(value) and set(value) <= {field.name for field in fields(record)}
+    if isinstance(value, (list, tuple)):
+        return any(isinstance(one, record) for one in value)
+    return value is record
+
+
+def copy_value(value: Any) -> Any:
+    """
+    :param value: Observations, actions or masks, one or many
+    :return: A copy, since environments, experts and teachers may change theirs in place
+    """
+    if isinstance(value, np.ndarray):
+        return value.copy()
+    if type(value) is dict:
+        return {key: copy_value(part) for key, part in value.items()}
+    is_fixed = value is None or isinstance(value, (np.generic, int, float, str, ObservationRows))
+    return value if is_fixed else copy.deepcopy(value)
