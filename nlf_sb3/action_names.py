@@ -104,9 +104,9 @@ class ActionNames:
         :return: Environment-scale, ``[n, *action_shape]``, of the space's dtype
         """
         rows = np.clip(rows, self.low, self.high)
-        if self.is_discrete:
-            rows = np.rint(rows)
         dtype: Any = self.space.dtype
+        if np.dtype(dtype).kind in "iu":
+            rows = np.rint(rows)
         return rows.astype(dtype).reshape(len(rows), *(self.space.shape or ()))
 
 

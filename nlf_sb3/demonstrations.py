@@ -14,8 +14,9 @@ from nlf_sb3.demonstration_files import read_npz, write_npz
 from nlf_sb3.errors import FeedbackError
 from nlf_sb3.feedback import Label
 from nlf_sb3.masks import check_allowed
+from nlf_sb3.observation_checks import check_observations
 from nlf_sb3.observations import ObservationRows, join_observations
-from nlf_sb3.segments import ExpertSegment, Observations, rows_from
+from nlf_sb3.segments import ExpertSegment, rows_from
 from nlf_sb3.validation import check_actions
 
 _OF_DICT = "observations/"
@@ -81,17 +82,15 @@ class Demonstrations:
 
         :param observation_space: Space of the raw observations
         :param action_space: Space of the actions
-        :return: Rows whose actions have the space's dtype
-        :raises FeedbackError: If shapes or values don't fit, or a mask forbids its own row's action
+        :return: Rows whose actions, and observations of whole numbers, have their space's dtype
+        :raises FeedbackError: If shapes or values don't fit (:func:`~nlf_sb3.observation_checks.check_observations`), or a
+            mask forbids its own row's action
         """
         actions = check_actions(self.actions, action_space, len(self), "demonstrations")
-        for name, array, space in _paired_with_space(self.observations, observation_space):
-            shape = (len(self), *(space.shape or ()))
-            if not isinstance(array, ObservationRows) and np.shape(array) != shape:
-                raise FeedbackError(f"demonstrations: {name} has shape {np.shape(array)}, expected {shape} for {space}.")
+        observations = check_observations(self.observations, observation_space, len(self))
         if self.action_masks is not None:
             check_allowed(actions, self.action_masks, action_space, "demonstrations")
-        return replace(self, actions=actions)
+        return replace(self, observations=observations, actions=actions)
 
     @classmethod
     def from_segments(cls, segments: Iterable[ExpertSegment], *, label: Label = "sample") -> Demonstrations:
@@ -175,16 +174,3 @@ def _as_masks(masks: Any) -> np.ndarray:
             "one row for each action, true where an action was allowed."
         )
     return array.astype(bool)
-
-
-def _paired_with_space(
-    observations: Observations | ObservationRows, space: spaces.Space
-) -> list[tuple[str, Any, spaces.Space]]:
-    if isinstance(observations, dict) != isinstance(space, spaces.Dict):
-        raise FeedbackError(f"demonstrations: got {type(observations).__name__} observations for {space}.")
-    if not isinstance(observations, dict):
-        return [("observations", observations, space)]
-    assert isinstance(space, spaces.Dict)
-    if set(observations) != set(space.spaces):
-        raise FeedbackError(f"demonstrations: got keys {sorted(observations)}, expected {sorted(space.spaces)}.")
-    return [(f"observations[{key!r}]", array, space[key]) for key, array in observations.items()]

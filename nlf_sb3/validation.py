@@ -106,7 +106,7 @@ def _check_bounds(
     cast: np.ndarray, array: np.ndarray, space: spaces.Space, source: str, row_name: Callable[[int], str]
 ) -> None:
     """Raise at the first row that isn't finite or lies outside the space."""
-    low, high = _bounds(space)
+    low, high = bounds_of(space)
     inside = (cast >= low) & (cast <= high)  # False for NaN
     if np.dtype(space.dtype).kind == "f":
         inside &= np.isfinite(cast)
@@ -124,7 +124,11 @@ def _check_bounds(
     )
 
 
-def _bounds(space: spaces.Space) -> tuple[Any, Any]:
+def bounds_of(space: spaces.Space) -> tuple[Any, Any]:
+    """
+    :param space: A Box, Discrete, MultiDiscrete or MultiBinary space
+    :return: The least and the largest value of each number in it
+    """
     if isinstance(space, spaces.Box):
         return space.low, space.high
     if isinstance(space, spaces.Discrete):

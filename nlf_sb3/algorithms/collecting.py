@@ -7,10 +7,12 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from stable_baselines3.common.vec_env import unwrap_vec_normalize
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.vec_env import VecEnv, unwrap_vec_normalize
 
 from nlf_sb3.algorithms.imitation import in_policy_scale
 from nlf_sb3.algorithms.lost_feedback import lost_feedback
+from nlf_sb3.algorithms.shifted_spaces import check_counts_from_zero
 from nlf_sb3.algorithms.staging import StagesInjection
 from nlf_sb3.algorithms.statistics import FeedbackStatistics, expert_agreement
 from nlf_sb3.algorithms.wrapper_order import check_wrapper_order
@@ -50,14 +52,17 @@ class CollectsFeedback(StagesInjection):
         own = ["_feedback_rng", "_statistics", "_raw_last_obs", "_is_first_rollout", "_expert_acted"]
         return [*super()._excluded_save_params(), *own]
 
-    def _setup_learn(self, *args: Any, **kwargs: Any) -> Any:
+    def _setup_learn(
+        self, total_timesteps: int, callback: Any = None, reset_num_timesteps: bool = True, *args: Any, **kwargs: Any
+    ) -> Any:
         if self.imitation == "kl" and self.expert is None:
             raise FeedbackError(
                 "imitation='kl' needs expert=, an expert with a distribution. Pass one, or use imitation='nll'."
             )
         self._check_settings()
         check_wrapper_order(self.env)
-        result = super()._setup_learn(*args, **kwargs)
+        is_reset = reset_num_timesteps or self._last_obs is None
+        result = super()._setup_learn(total_timesteps, callback, reset_num_timesteps, *args, **kwargs)
         assert self.env is not None
         if self.num_timesteps == 0:
             self.num_expert_queries = self.num_expert_steps = self._n_rollouts_trained = self._n_imitated = 0
@@ -69,22 +74,51 @@ class CollectsFeedback(StagesInjection):
         self._expert_acted = [False] * self.n_envs
         self._prepare_for_injection()
         self._is_first_rollout = True
-        self._raw_last_obs = self._original_observations()
+        if is_reset or self._raw_last_obs is None:
+            self._raw_last_obs = self._original_observations()
         return result
 
+    def collect_rollouts(self, env: VecEnv, callback: BaseCallback, *args: Any, **kwargs: Any) -> bool:  # type: ignore[override]
+        """
+        As in the original. Where a callback stops it, a learner who is taught goes on from where the environments are.
+
+        The original goes on from the observation before, which no teacher, and no expert who acts, has before them.
+
+        :param env: As in the original
+        :param callback: As in the original
+        :return: As in the original
+        """
+        goes_on = super().collect_rollouts(env, callback, *args, **kwargs)
+        if not goes_on and self._is_taught():
+            self._catch_up(callback.locals)
+            self._raw_last_obs = self._original_observations()
+        return goes_on
+
+    def _is_taught(self) -> bool:
+        """Whether there is somebody to give feedback on the learner's steps."""
+        given = self._statistics.total_records or self._statistics.total_executed
+        return bool(self.expert is not None or given or self._promises_labels() or self._injection_modes())
+
+    def _catch_up(self, step: dict[str, Any]) -> None:
+        """
+        Go on from where the environments are after a step that isn't kept.
+
+        :param step: What the original's local variables were after the step
+        """
+        self._last_obs, self._last_episode_starts = step["new_obs"], step["dones"]
+
     def _original_observations(self) -> Observations | None:
-        """The last observations before VecNormalize changed them, if an expert needs them and it did."""
+        """The latest observations before VecNormalize changed them, if it does; a copy where an expert sees them."""
         vec_normalize = None if self.env is None else unwrap_vec_normalize(self.env)
-        if self.expert is None or vec_normalize is None or not vec_normalize.norm_obs:
+        if vec_normalize is None or not vec_normalize.norm_obs:
             return None
-        return vec_normalize.get_original_obs()
+        return vec_normalize.old_obs if self.expert is None else vec_normalize.get_original_obs()
 
     def _update_info_buffer(self, infos: list[dict[str, Any]], dones: np.ndarray | None = None) -> None:
         # Called between env.step and rollout_buffer.add, so that the buffer's position is this step's row.
         super()._update_info_buffer(infos, dones)
-        if self._raw_last_obs is not None:
+        if self._raw_last_obs is not None and self.expert is not None:
             self.rollout_buffer.add_raw_observation(self._raw_last_obs)
-            self._raw_last_obs = self._original_observations()
         self._statistics.count_steps(len(infos))
         for env, info in enumerate(infos):
             failure = failure_of(info)
@@ -103,6 +137,8 @@ class CollectsFeedback(StagesInjection):
                 if returned is not None and not self._expert_acted[env]:
                     self._episode_returns.append(returned)
                 self._expert_acted[env] = False
+        # Last: where a step is refused, the learner goes on from the observation before it.
+        self._raw_last_obs = self._original_observations()
 
     def _receive(self, env: int, value: Any, stage: Callable[[int, Any], None]) -> None:
         try:
@@ -124,6 +160,7 @@ class CollectsFeedback(StagesInjection):
                 raise FeedbackError(
                     "a label that is a mode has no analytic KL. Use imitation='nll' or an expert that samples."
                 )
+            check_counts_from_zero(self.action_space, "action_space")
             action = check_actions(feedback.expert_action[None], self.action_space, 1)[0]
             self.num_expert_queries += 1
             if not self.rollout_buffer.add_label(env, feedback, action):

@@ -211,7 +211,8 @@ def in_policy_scale(policy: ActorCriticPolicy, actions: np.ndarray) -> np.ndarra
     :return: What the policy's distribution is over: ``[n, action_dim]`` floats, or ``[n]`` integers for Discrete spaces
     """
     if isinstance(policy.action_space, spaces.Box) and policy.squash_output:
-        actions = policy.scale_action(actions)
+        # Not in float16, which rounds to what the tanh can't reach.
+        actions = policy.scale_action(actions.astype(np.promote_types(actions.dtype, np.float32), copy=False))
     return _as_rows(policy, actions)
 
 

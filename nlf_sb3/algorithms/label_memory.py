@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -62,6 +63,7 @@ class LabelMemory:
             return
         if self._rows is None:
             self._rows = ShownRows(*_each(lambda column: blank_observations(column, self._capacity), new))
+        self._rows, new = with_equal_masks([self._rows, new])
         places = (self._next + np.arange(len(new))) % self._capacity
         for kept, column in zip(self._rows, new, strict=True):
             _put(kept, places, column)
@@ -78,6 +80,20 @@ class LabelMemory:
         if self._rows is None or not n_rows:
             return None
         return self._rows.take(draw_rows(self._rows.observations, self._n_rows, n_rows, rng))
+
+
+def with_equal_masks(parts: Sequence[ShownRows]) -> list[ShownRows]:
+    """
+    :param parts: Rows, some with masks and some without
+    :return: The same rows: all with masks, or none. Where there were no masks, everything was allowed.
+    """
+    n_choices = next((rows.action_masks.shape[1] for rows in parts if rows.action_masks is not None), None)
+    if n_choices is None:
+        return list(parts)
+    everything = [np.ones((len(rows), n_choices), dtype=bool) for rows in parts]
+    return [
+        ShownRows(*rows[:4], full) if rows.action_masks is None else rows for rows, full in zip(parts, everything, strict=True)
+    ]
 
 
 def _each(function: Any, columns: ShownRows) -> Any:

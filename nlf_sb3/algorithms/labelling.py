@@ -12,7 +12,7 @@ from nlf_sb3.algorithms.advantages import AdvantageScale
 from nlf_sb3.algorithms.imitation import ImitationTerm, raw_policy_actions, to_policy_actions
 from nlf_sb3.algorithms.injected_episodes import experts_steps
 from nlf_sb3.algorithms.interpreting import ReadsRemarks
-from nlf_sb3.algorithms.label_memory import LabelMemory, ShownRows
+from nlf_sb3.algorithms.label_memory import LabelMemory, ShownRows, with_equal_masks
 from nlf_sb3.algorithms.rows import DemonstrationRows, Evaluation, PolicyRows, observations_as_rows
 from nlf_sb3.algorithms.vec_envs import to_policy_observations
 from nlf_sb3.buffers.labels import MODE, NO_LABEL
@@ -156,14 +156,15 @@ class LabelsRollouts(ReadsRemarks):
 
     def _shown_rows(self, others: list[ShownRows | None], factor: float) -> DemonstrationRows | None:
         """Demonstrations and other rows, as rows of this rollout's imitation, their weights times a factor."""
-        shown = [rows for rows in (self._demonstrations(), *others) if rows is not None]
+        shown = with_equal_masks([rows for rows in (self._demonstrations(), *others) if rows is not None])
         if not shown:
             return None
         observations: Any = join_observations([observations_on(rows.observations, self.device) for rows in shown])
         actions = th.cat([to_policy_actions(self.policy, rows.actions) for rows in shown])
+        masks = [rows.action_masks for rows in shown if rows.action_masks is not None]
         weights = np.concatenate([rows.weights for rows in shown])
         return DemonstrationRows(
-            rows=self._policy_rows(observations, actions, None, _masks_of(shown)),
+            rows=self._policy_rows(observations, actions, None, np.concatenate(masks) if masks else None),
             weights=factor * th.as_tensor(weights, dtype=th.float32, device=self.device),
             is_mode=np.concatenate([rows.is_mode for rows in shown]),
         )
@@ -212,14 +213,3 @@ class LabelsRollouts(ReadsRemarks):
                     self._rollout_masks(rows),
                 )
             )
-
-
-def _masks_of(shown: list[ShownRows]) -> np.ndarray | None:
-    """Masks of all rows; where some have none, everything was allowed."""
-    n_choices = next((rows.action_masks.shape[1] for rows in shown if rows.action_masks is not None), None)
-    if n_choices is None:
-        return None
-    everything = [np.ones((len(rows), n_choices), dtype=bool) for rows in shown]
-    return np.concatenate(
-        [full if rows.action_masks is None else rows.action_masks for rows, full in zip(shown, everything, strict=True)]
-    )

@@ -17,6 +17,7 @@ from nlf_sb3.algorithms.rows import observations_as_rows
 from nlf_sb3.distribution_parts import is_known
 from nlf_sb3.distributions import kl_divergence, score_cosine, select_rows
 from nlf_sb3.errors import FeedbackError
+from nlf_sb3.foreign_vec_envs import wrapped_environments
 from nlf_sb3.wrappers import FeedbackWrapper, TrajectoryInjection
 
 _N_ROWS = 3
@@ -63,10 +64,8 @@ def _is_taught(model: Any) -> bool:
     """Whether labels or an expert's steps are to be expected."""
     if model.expert is not None or model.demonstrations is not None:
         return True
-    try:
-        return any(any(model.env.env_is_wrapped(wrapper)) for wrapper in (FeedbackWrapper, TrajectoryInjection))
-    except (AttributeError, NotImplementedError):  # no environment yet, or one that doesn't say
-        return False
+    ours = (FeedbackWrapper, TrajectoryInjection)
+    return model.env is not None and any(wrapped_environments(model.env, wrapper) for wrapper in ours)
 
 
 def _try(model: Any, observations: Any, actions: th.Tensor) -> None:

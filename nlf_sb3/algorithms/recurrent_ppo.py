@@ -62,6 +62,10 @@ class RecurrentPPO(JoinsSingleRow, sb3_contrib.RecurrentPPO):
             self._check_scale()
         return result
 
+    def _catch_up(self, step: dict[str, Any]) -> None:
+        super()._catch_up(step)
+        self._last_lstm_states = step["lstm_states"]
+
     def _stage_feedback(self, env: int, feedback: Any) -> None:
         if isinstance(feedback, Feedback) and feedback.expert_action is not None:
             self._check_scale()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from typing import Any
 
 from nlf_sb3.algorithms.advantages import AdvantageScale
 from nlf_sb3.algorithms.base import FeedbackAlgorithm
@@ -42,6 +43,9 @@ class REINFORCE(FeedbackAlgorithm, PlainREINFORCE):
                 "or bad, whatever they were. Pass baseline=True or normalize_returns=False.",
                 stacklevel=2,
             )
+
+    def _catch_up(self, step: dict[str, Any]) -> None:
+        """The original has done so."""
 
     def _advantage_scale(self) -> AdvantageScale:
         return AdvantageScale(*self._statistics_of_returns, self.normalize_returns)

@@ -170,13 +170,20 @@ class FeedbackSettings(OnPolicyAlgorithm):
             raise ValueError(f"injection_max_weight: got {self.injection_max_weight!r}, expected a finite number above 0.")
         if self.max_expert_queries is not None:
             check_whole_number("max_expert_queries", self.max_expert_queries, 0)
-        if self.expert is not None:
-            self.expert = as_expert(self.expert)
+        self._check_expert()
         if self.demonstrations is not self._own_demonstrations and self.demonstrations is not None and self.env is not None:
             inner = innermost(self.env)  # wrappers of the vectorised environment change the policy's observations
             self.demonstrations = self.demonstrations.checked(inner.observation_space, inner.action_space)
             self._own_demonstrations = self.demonstrations
-        if self.imitation == "kl" and self.expert is not None and _has_no_distribution(self.expert):
+
+    def _check_expert(self) -> None:
+        """Make an expert of what was given, and raise if it can't teach here."""
+        if self.expert is None:
+            return
+        self.expert = as_expert(self.expert)
+        if self.env is not None:
+            self.expert.check_spaces(innermost(self.env).observation_space, self.action_space)
+        if self.imitation == "kl" and _has_no_distribution(self.expert):
             raise FeedbackError(
                 f"imitation='kl' needs an expert with a distribution, and {type(self.expert).__name__} has none "
                 "(or acts with its mode). Use a stochastic expert, or imitation='nll'."

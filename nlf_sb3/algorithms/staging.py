@@ -11,15 +11,19 @@ from gymnasium import spaces
 from nlf_sb3.algorithms.imitation import in_policy_scale
 from nlf_sb3.algorithms.injection_weights import check_expert_log_probs
 from nlf_sb3.algorithms.progress import TellsProgress
+from nlf_sb3.algorithms.shifted_spaces import check_counts_from_zero
 from nlf_sb3.algorithms.statistics import FeedbackStatistics
 from nlf_sb3.algorithms.vec_envs import check_vec_wrappers
 from nlf_sb3.errors import FeedbackError
 from nlf_sb3.feedback import EXPERT_SEGMENT_KEY
-from nlf_sb3.foreign_vec_envs import ask_wrappers
+from nlf_sb3.foreign_vec_envs import ask_wrappers, innermost
 from nlf_sb3.infos import Takeover, is_meant_as
+from nlf_sb3.observation_checks import check_observations
+from nlf_sb3.observations import ObservationRows
 from nlf_sb3.segments import ExpertSegment
+from nlf_sb3.teachers.experts import single_row
 from nlf_sb3.validation import check_actions
-from nlf_sb3.wrappers import TrajectoryInjection
+from nlf_sb3.wrappers import FeedbackWrapper, TrajectoryInjection
 
 
 class StagesInjection(TellsProgress):
@@ -28,6 +32,25 @@ class StagesInjection(TellsProgress):
     rollout_buffer: Any
     """A :class:`~nlf_sb3.buffers.FeedbackBufferMixin` of whatever class the algorithm uses."""
     _statistics: FeedbackStatistics
+
+    def _check_settings(self) -> None:
+        super()._check_settings()
+        for name in ("action_space", "observation_space"):
+            try:
+                check_counts_from_zero(getattr(self, name), name)
+            except FeedbackError:
+                if self._means_choices():
+                    raise
+
+    def _means_choices(self) -> bool:
+        """Whether feedback is promised that names actions of the environment, or observations."""
+        if any(given is not None for given in (self.expert, self.demonstrations, self.interpreter)):
+            return True
+        return any(self._promises_labels()) or (self.env is not None and bool(self._injection_modes()))
+
+    def _promises_labels(self) -> list[bool]:
+        """Of each FeedbackWrapper, whether a teacher of it is an expert."""
+        return [] if self.env is None else ask_wrappers(self.env, FeedbackWrapper, "nlf_sb3_labels_actions")
 
     def _prepare_for_injection(self) -> None:
         assert self.env is not None
@@ -64,6 +87,7 @@ class StagesInjection(TellsProgress):
     def _stage_executed(self, env: int, takeover: Takeover) -> None:
         log_prob = takeover.log_prob
         try:
+            check_counts_from_zero(self.action_space, "action_space")
             action = check_actions(np.asarray(takeover.action)[None], self.action_space, 1, "executed action")
             if self._expert_weights().needs_expert:
                 check_expert_log_probs(None if log_prob is None else [log_prob], 1, "executed action")
@@ -79,7 +103,9 @@ class StagesInjection(TellsProgress):
             is_meant = isinstance(segment, (list, tuple)) or is_meant_as(segment, ExpertSegment)
             self._pass_over(env, EXPERT_SEGMENT_KEY, segment, ExpertSegment, is_meant=is_meant)
             return
+        check_counts_from_zero(self.action_space, "action_space")
         check_actions(segment.actions, self.action_space, len(segment), "expert segment")
+        self._check_observed(segment)
         if self._expert_weights().needs_expert:
             check_expert_log_probs(segment.expert_log_probs, len(segment) - segment.fork_step, "expert segment")
         self._check_segment(segment)
@@ -113,6 +139,16 @@ class StagesInjection(TellsProgress):
             f"If it is a person's, make it an nlf_sb3.{record.__name__}.",
             stacklevel=2,
         )
+
+    def _check_observed(self, segment: ExpertSegment) -> None:
+        """Raise on observations that are none of the environment's space."""
+        assert self.env is not None
+        space: Any = innermost(self.env).observation_space
+        if isinstance(segment.observations, ObservationRows):
+            return
+        check_observations(segment.observations, space, len(segment), "expert segment", boxes_are_strict=False)
+        last = single_row(segment.last_observation)
+        check_observations(last, space, 1, "expert segment, last observation", boxes_are_strict=False)
 
     def _check_segment(self, segment: ExpertSegment) -> None:
         """Raise on what this algorithm can't train on."""

@@ -113,7 +113,7 @@ class EpisodeBuffer(FeedbackBufferMixin, _RowsWithoutValues):
         assert self.full, "Collect episodes and call compute_episode_returns() before get()"
         episodes = self.episodes
         if batch_size is None or batch_size >= len(episodes):
-            yield self._get_samples(self.row_indices())
+            yield self._get_samples(self.row_indices().copy())  # torch warns of arrays that it could not write to
             return
         order = np.random.permutation(len(episodes))
         for start in range(0, len(order), batch_size):

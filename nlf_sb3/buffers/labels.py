@@ -106,8 +106,10 @@ class FeedbackBufferMixin(ExecutedActionsMixin):
             prefix = getattr(self, "episode_actions", [[]] * self.n_envs)[env][: segment.fork_step]
             if len(prefix) < segment.fork_step:
                 return False
-            executed = as_executed(np.stack(prefix))
-            if not np.allclose(executed, segment.actions[: segment.fork_step], atol=1e-6):
+            # The record has the space's dtype; the environment got what SB3 made of the policy's floats.
+            dtype: Any = self.action_space.dtype
+            executed = as_executed(np.stack(prefix)).astype(dtype)
+            if not np.allclose(executed, segment.actions[: segment.fork_step].astype(dtype), atol=1e-6):
                 return False
         self.segments.append((segment, prefix))
         return True

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 import numpy as np
+from gymnasium import spaces
 from stable_baselines3.common.distributions import Distribution
 
 from nlf_sb3.segments import Observations
@@ -68,6 +69,14 @@ class Expert(ABC):
         :return: ``[n]``, or None if this expert has no distribution
         """
         return self.log_prob(observations, actions)
+
+    def check_spaces(self, observation_space: spaces.Space, action_space: spaces.Space) -> None:  # noqa: B027 - most know no space
+        """
+        Raise if this expert can't teach in an environment; algorithms and wrappers ask before the first step.
+
+        :param observation_space: Space of the raw observations
+        :param action_space: Space of the environment-scale actions
+        """
 
     def seed(self, seed: int | None) -> None:  # noqa: B027 - most experts draw nothing
         """

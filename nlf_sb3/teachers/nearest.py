@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 import numpy as np
+from gymnasium import spaces
 
 from nlf_sb3.demonstrations import Demonstrations
 from nlf_sb3.errors import FeedbackError, require
@@ -35,8 +36,8 @@ class NearestStateExpert(Expert):
     votes the smallest action wins). With one, a weight only tells whether a row counts at all: rows of weight 0 are
     left out. Of several rows with the very same observation one neighbour is any one of them.
 
-    Dict observations are flattened in the order of their sorted keys. It keeps one float64 copy of all observations
-    and searches it by a k-d tree: a question takes time logarithmic in the number of rows for a handful of
+    Dict observations are flattened in the order of their sorted keys. It keeps the rows, and one float64 copy of all
+    observations, and searches that by a k-d tree: a question takes time logarithmic in the number of rows for a handful of
     dimensions, and linear in it from about 20 dimensions on. Images are refused: pixels tell little by their distance.
 
     >>> rows = Demonstrations(np.array([[0.0], [1.0]]), np.array([3, 5]))
@@ -77,6 +78,7 @@ class NearestStateExpert(Expert):
             raise FeedbackError(
                 f"NearestStateExpert: max_distance: got {max_distance}, expected a finite number of at least 0."
             )
+        self._demonstrations = demonstrations
         self.n_neighbors = n_neighbors
         self.max_distance = max_distance
         self.label = demonstrations.label if n_neighbors == 1 else "mode"
@@ -88,6 +90,14 @@ class NearestStateExpert(Expert):
         # The tree measures every distance itself. NearestNeighbors may choose matrix products, whose rounding can miss
         # the nearest, and takes many times longer for the one row that an acting expert asks about.
         self._search: Any = neighbors.KDTree(features / self._scale)
+
+    def check_spaces(self, observation_space: spaces.Space, action_space: spaces.Space) -> None:
+        """
+        :param observation_space: Space of the raw observations
+        :param action_space: Space of the actions
+        :raises FeedbackError: If the recorded rows don't fit
+        """
+        self._demonstrations.checked(observation_space, action_space)
 
     def act(self, observations: Observations) -> np.ndarray:
         distances, rows = self._neighbors(observations)

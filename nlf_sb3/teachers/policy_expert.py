@@ -7,7 +7,6 @@ import inspect
 import io
 import os
 import pathlib
-import pickle
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -18,7 +17,6 @@ from gymnasium import spaces
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.distributions import Distribution
 from stable_baselines3.common.policies import BasePolicy
-from stable_baselines3.common.save_util import load_from_zip_file
 from stable_baselines3.common.vec_env import VecNormalize
 
 from nlf_sb3.compiled_actor import CompiledActor
@@ -29,6 +27,7 @@ from nlf_sb3.numpy_actor import numpy_actor
 from nlf_sb3.seeding import derived_generator
 from nlf_sb3.segments import Observations
 from nlf_sb3.teachers.experts import Expert, n_rows
+from nlf_sb3.teachers.saved_policies import load_policy, load_statistics, of_rows
 
 
 class PolicyExpert(Expert):
@@ -38,7 +37,7 @@ class PolicyExpert(Expert):
     Its samples come from a generator of its own, so that asking it leaves the learner's random
     stream as it was. Samples of an unbounded Gaussian are clipped to the action space, as SB3 does
     wherever it acts. It follows its policy as that is trained; one made by :meth:`load` has a policy of its own, and is the
-    faster for taking it as final.
+    faster for taking it as final. In a Box of integers its answers are cast to integers, as NumPy casts: towards 0.
 
     :param model: A model or a policy of SB3 or sb3-contrib
     :param deterministic: Act with the mode instead of a sample (the labels then say so)
@@ -99,17 +98,16 @@ class PolicyExpert(Expert):
         :param seed: Seed of the generator that draws its samples
         :param custom_objects: As in SB3's ``load``
         :param use_numpy: As in the constructor; single observations are answered from a copy of the weights besides
+        :raises FeedbackError: With the file and its field, where the policy can't be made of it
         :return: The expert, on the CPU. Should you train its ``policy`` after all, make a ``PolicyExpert`` of that.
         """
         if isinstance(path, (str, pathlib.Path)) and not any(map(os.path.exists, (path, f"{path}.zip"))):
             mend = f"Save a model there with model.save (the pendulum's expert: nlf-sb3 train-expert --out {path})."
-            raise FileNotFoundError(f"PolicyExpert.load: there is no {path}. {_of_rows(path) or mend}")
+            raise FileNotFoundError(f"PolicyExpert.load: there is no {path}. {of_rows(path) or mend}")
         with th.random.fork_rng(devices=[]):  # building networks draws from torch's global generator
-            policy = _load_policy(path, custom_objects)
-        statistics: Any = vec_normalize
-        if isinstance(vec_normalize, (str, pathlib.Path)):
-            with open(vec_normalize, "rb") as file:
-                statistics = pickle.load(file)
+            policy = load_policy(path, custom_objects)
+        from_file = isinstance(vec_normalize, (str, pathlib.Path))
+        statistics: Any = load_statistics(vec_normalize) if from_file else vec_normalize  # type: ignore[arg-type]
         expert = cls(policy, deterministic=deterministic, vec_normalize=statistics, seed=seed, use_numpy=use_numpy)
         expert._compile()  # nobody trains this policy
         return expert
@@ -146,7 +144,7 @@ class PolicyExpert(Expert):
                 actions = self._actor.act(inputs, self._rng, self.deterministic)
             if self._bounds is not None:
                 actions = np.minimum(np.maximum(actions.reshape(self._action_shape), self._bounds[0]), self._bounds[1])
-            return actions
+            return actions.astype(space.dtype, copy=False)
         with self._own_random_stream():
             self._draw_exploration(n_rows(observations))
             actions, _ = self.policy.predict(
@@ -197,7 +195,7 @@ class PolicyExpert(Expert):
         if distribution is None:
             return None
         if self.policy.squash_output:
-            actions = self.policy.scale_action(actions)
+            actions = self.policy.scale_action(actions.astype(np.promote_types(actions.dtype, np.float32), copy=False))
         is_discrete = isinstance(self.policy.action_space, spaces.Discrete)
         rows = actions.reshape(-1) if is_discrete else actions.reshape(len(actions), -1).astype(np.float32)
         tensor = th.as_tensor(rows, device=self.policy.device)
@@ -224,25 +222,3 @@ class PolicyExpert(Expert):
 def _samples(policy: BasePolicy) -> bool:
     """Whether ``predict(deterministic=False)`` draws from a distribution (SAC's family samples in its actor)."""
     return hasattr(policy, "get_distribution") or hasattr(getattr(policy, "actor", None), "get_action_dist_params")
-
-
-def _of_rows(path: Any) -> str:
-    """How rows act, if that is what a file's name speaks of."""
-    is_npz = str(path).endswith(".npz")
-    return "Demonstrations act through NearestStateExpert(Demonstrations.load(path))." if is_npz else ""
-
-
-def _load_policy(path: Any, custom_objects: dict[str, Any] | None) -> BasePolicy:
-    data, params, _ = load_from_zip_file(path, device="cpu", custom_objects=custom_objects)
-    missing = [key for key in ("policy_class", "observation_space", "action_space") if key not in (data or {})]
-    if data is None or params is None or missing:
-        mend = _of_rows(path) or "Save one with model.save."
-        raise FeedbackError(f"PolicyExpert.load: {path} is not a saved SB3 model (no {', '.join(missing) or 'data'}). {mend}")
-    policy_class = data["policy_class"]
-    kwargs = dict(data.get("policy_kwargs") or {})
-    kwargs.pop("device", None)
-    if "use_sde" in inspect.signature(policy_class.__init__).parameters:
-        kwargs.setdefault("use_sde", data.get("use_sde", False))
-    policy = policy_class(data["observation_space"], data["action_space"], lambda _: 0.0, **kwargs)
-    policy.load_state_dict(params["policy"])
-    return policy  # type: ignore[no-any-return]

@@ -195,6 +195,17 @@ def as_teacher(teachers: Teacher | Sequence[Teacher]) -> Teacher:
     return several[0] if len(several) == 1 else CombinedTeacher(several)
 
 
+def experts_of(teacher: Any) -> list[Expert]:
+    """
+    :param teacher: A teacher, of others perhaps
+    :return: The experts whose actions are its labels
+    """
+    if isinstance(teacher, ExpertTeacher):
+        return [teacher.expert]
+    inner = [*getattr(teacher, "teachers", []), getattr(teacher, "teacher", None)]
+    return [expert for one in inner if callable(one) for expert in experts_of(one)]
+
+
 def seed_teacher(teacher: Teacher, seed: int | None) -> None:
     """Seed a teacher's own generators, if it has any."""
     seed_method = getattr(teacher, "seed", None)

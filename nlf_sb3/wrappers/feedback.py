@@ -12,7 +12,7 @@ import numpy as np
 from nlf_sb3.errors import FeedbackError
 from nlf_sb3.feedback import FEEDBACK_KEY, TASK_REWARD_KEY, Feedback
 from nlf_sb3.infos import add_error, copy_value, describe_error, takeover_of
-from nlf_sb3.teachers.teachers import Teacher, Transition, as_teacher, check_feedback, seed_teacher
+from nlf_sb3.teachers.teachers import Teacher, Transition, as_teacher, check_feedback, experts_of, seed_teacher
 from nlf_sb3.wrappers.asking import MaskReader
 
 
@@ -66,6 +66,8 @@ class FeedbackWrapper(gym.Wrapper, gym.utils.RecordConstructorArgs):
         )
         gym.Wrapper.__init__(self, env)
         self.teacher = teacher
+        for expert in experts_of(teacher):
+            expert.check_spaces(self.observation_space, self.action_space)
         self.score_as_reward = score_as_reward
         self._observation: Any = None
         self._action_masks = MaskReader(env)
@@ -75,6 +77,11 @@ class FeedbackWrapper(gym.Wrapper, gym.utils.RecordConstructorArgs):
     def nlf_sb3_feedback_space(self) -> gym.Space:
         """The space that expert actions are in, by a name that other wrappers don't have."""
         return self.action_space
+
+    @property
+    def nlf_sb3_labels_actions(self) -> bool:
+        """Whether a teacher is an expert, whose actions are labels."""
+        return bool(experts_of(self.teacher))
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         if seed is not None:

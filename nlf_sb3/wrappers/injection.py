@@ -85,6 +85,7 @@ class TrajectoryInjection(gym.Wrapper, gym.utils.RecordConstructorArgs):
         )
         gym.Wrapper.__init__(self, env)
         self.expert = as_expert(expert)
+        self.expert.check_spaces(self.observation_space, self.action_space)
         self.fork_probability = fork_probability
         self.injection_mode = mode
         self.twin: gym.Env | None = None

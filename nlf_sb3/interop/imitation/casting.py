@@ -8,6 +8,7 @@ import numpy as np
 from gymnasium import spaces
 
 from nlf_sb3.errors import FeedbackError
+from nlf_sb3.observation_checks import check_rows
 from nlf_sb3.segments import Observations
 
 
@@ -29,7 +30,7 @@ def cast_observations(observations: Observations, space: spaces.Space | None, na
     :param space: Their space; None leaves them as they are
     :param name: What they are called in the error message
     :return: The same, with the dtype of the space
-    :raises FeedbackError: If shapes or keys don't fit, or integers don't fit into the dtype
+    :raises FeedbackError: If shapes or keys don't fit, or a whole number is none of the space's
     """
     if space is None:
         return observations
@@ -43,7 +44,4 @@ def cast_observations(observations: Observations, space: spaces.Space | None, na
         return parts  # type: ignore[return-value]
     if observations.shape[1:] != (space.shape or ()):
         raise FeedbackError(f"{name}: got shape {observations.shape}, expected [n, *{space.shape}] for {space}.")
-    cast = observations.astype(space.dtype, copy=False)
-    if cast.dtype.kind != "f" and not np.array_equal(cast, observations):
-        raise FeedbackError(f"{name}: got {observations.dtype} values that {space.dtype} of {space} can't hold.")
-    return cast
+    return check_rows(observations, space, len(observations), name, boxes_are_strict=False).astype(space.dtype, copy=False)

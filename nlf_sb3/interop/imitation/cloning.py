@@ -11,6 +11,7 @@ from gymnasium import spaces
 from stable_baselines3.common.policies import ActorCriticPolicy, MultiInputActorCriticPolicy
 from stable_baselines3.common.vec_env import VecEnv
 
+from nlf_sb3.algorithms.shifted_spaces import check_counts_from_zero
 from nlf_sb3.demonstrations import Demonstrations
 from nlf_sb3.errors import FeedbackError
 from nlf_sb3.foreign_vec_envs import innermost
@@ -61,6 +62,8 @@ def clone(
     """
     bc_settings = BCSettings(**settings)
     observation_space, action_space = _spaces(env, observation_space, action_space)
+    check_counts_from_zero(action_space, "action_space")
+    check_counts_from_zero(observation_space, "observation_space")
     rows = as_demonstrations(demonstrations, observation_space, action_space).checked(observation_space, action_space)
     if policy_class is None:
         policy_class = MultiInputActorCriticPolicy if isinstance(observation_space, spaces.Dict) else ActorCriticPolicy

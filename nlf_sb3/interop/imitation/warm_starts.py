@@ -10,6 +10,7 @@ from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.running_mean_std import RunningMeanStd
 from stable_baselines3.common.vec_env import VecNormalize
 
+from nlf_sb3.algorithms.shifted_spaces import check_counts_from_zero
 from nlf_sb3.algorithms.vec_envs import to_policy_observations
 from nlf_sb3.demonstrations import Demonstrations
 from nlf_sb3.errors import FeedbackError
@@ -67,6 +68,8 @@ def warm_start(
     bc_settings = BCSettings(min_std=min_std, progress_bar=progress_bar, **settings)
     policy: Any = model.policy
     inner: Any = model if model.env is None else innermost(model.env)  # demonstrations are raw
+    check_counts_from_zero(inner.action_space, "action_space")
+    check_counts_from_zero(inner.observation_space, "observation_space")
     rows = as_demonstrations(demonstrations, inner.observation_space, inner.action_space)
     rows = rows.checked(inner.observation_space, inner.action_space)
     fill_fresh_statistics(model.get_vec_normalize_env(), rows.observations)
