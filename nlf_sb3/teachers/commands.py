@@ -16,6 +16,8 @@ from nlf_sb3.validation import check_actions
 COMMANDS = "/score NUMBER, /action NUMBERS, /skip STEPS, /quit or /help"
 _NAMES = ("score", "action", "skip", "quit", "help")
 _WORD = re.compile(r"(?<!\S)[/／](\S*)")  # noqa: RUF001 - a full-width slash is what some keyboards type
+_LARGEST_SCORE = 1_000_000_000
+"""Rewards are kept in single precision, and their squares must fit there, too."""
 _ALIKE = 0.7
 """How near another word with a slash must come to a command to be taken for a mistyped one."""
 
@@ -90,6 +92,10 @@ def _obey(name: str, argument: str, typed: TypedLine, space: spaces.Space) -> No
     try:
         if name == "score":
             typed.score = as_number(argument)
+            if abs(typed.score) > _LARGEST_SCORE:
+                raise FeedbackError(
+                    f"got {argument!r:.40}, expected at most {_LARGEST_SCORE:,}: a policy can't learn from more."
+                )
         elif name == "action":
             typed.action = _action(argument, space)
         elif name == "skip":
