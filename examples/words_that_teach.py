@@ -30,7 +30,7 @@ env = gym.make("CartPole-v1")
 names = ActionNames(env.action_space, [Dimension("push", low="left", high="right")])
 speaker = SpeakingTeacher(lean, names)
 interpreter = RuleInterpreter(names)
-teacher = ConsoleTeacher(env.action_space) if arguments.person else speaker
+teacher = ConsoleTeacher(names, interpreter=interpreter) if arguments.person else speaker
 settings = {**presets.feedback("PPO"), "alpha": 0.0, "interpreter": interpreter}
 heard = FeedbackWrapper(env, teacher, score_as_reward="replace")  # words bring no score, so that every reward is 0
 model = PPO(env=heard, seed=1, **settings).learn(arguments.steps)

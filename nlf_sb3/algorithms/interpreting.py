@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from nlf_sb3.algorithms.asking import AsksExpert
+from nlf_sb3.algorithms.word_counts import record_words
 from nlf_sb3.buffers.labels import MODE, NO_LABEL
 from nlf_sb3.masks import allowed_rows
 from nlf_sb3.text.corrections import Corrections, Remarks, correction_targets
@@ -18,7 +19,11 @@ class ReadsRemarks(AsksExpert):
     def _read_remarks(self) -> None:
         """Read the rollout's words; rows that have an expert's action too teach the interpreter, if it can learn."""
         buffer, interpreter = self.rollout_buffer, self.interpreter
-        if interpreter is None or buffer.remarks is None:
+        if interpreter is None:
+            return
+        if buffer.remarks is None:
+            if self._statistics.total_texts:  # as in the rollouts before
+                record_words(self.logger, interpreter.names)
             return
         rows = buffer.row_indices()
         rows = rows[buffer.take_rows(buffer.remarks, rows).astype(bool)]
@@ -28,6 +33,7 @@ class ReadsRemarks(AsksExpert):
             interpreter.observe(self._remarks(both), buffer.take_rows(buffer.label_actions, both))
         rows = rows[~is_labelled]
         if not len(rows):
+            record_words(self.logger, interpreter.names)
             return
         remarks = self._remarks(rows)
         corrections = interpreter.interpret(remarks)
@@ -37,6 +43,7 @@ class ReadsRemarks(AsksExpert):
         if masks is not None:  # words may ask for what the environment forbids
             weights = np.where(allowed_rows(targets.actions, masks, self.action_space), weights, 0.0)
         self._record_reading(remarks, corrections, weights)
+        record_words(self.logger, interpreter.names, corrections, weights)
         rows, kept = rows[weights != 0], weights != 0
         self._statistics.count_used_texts(len(rows))
         steps, envs = rows % buffer.buffer_size, rows // buffer.buffer_size

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any, Literal, NamedTuple
 
+from nlf_sb3.appending import append_line
 from nlf_sb3.errors import FeedbackError, RecordsError
 from nlf_sb3.language.records import Record
 
@@ -174,16 +175,7 @@ def append_record(path: str | Path, record: Record) -> None:
     :raises FeedbackError: If it is no record
     :raises OSError: If it can't be written
     """
-    line = _line(record)
-    flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0)
-    with open(os.open(path, flags, 0o666), "r+b", buffering=0) as file:
-        if file.seek(0, os.SEEK_END) > 0:
-            file.seek(-1, os.SEEK_END)
-            if file.read(1) != b"\n":
-                line = b"\n" + line
-        while line:  # once, unless the disk is full: then the next write says so
-            line = line[file.write(line) :]
-        os.fsync(file.fileno())
+    append_line(path, _line(record))
 
 
 def _line(record: Record) -> bytes:
