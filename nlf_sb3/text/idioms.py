@@ -3,6 +3,19 @@
 from __future__ import annotations
 
 _LINES = """
+you failed: not once have you / never once have you / not a single time have you / at no point have you / never have you
+meter: a foot / one foot / a hair / a hand's breadth / a yard / an inch
+please: have you thought about / have you thought of / thought about / thought of / have you considered / have you tried
+anymore: any more / any longer
+if: were you to / were we to / should you
+nope: will not work / would not work / what is wrong with you / what's wrong with you / what did you do that for / why did you do that / not how it's done / not how it is done / would not have done that / the best you can do / the best you could do / not how you do it / never works / beyond me / makes no sense / make no sense / made no sense / doesn't make sense / no sense
+bravo: nothing to complain / like what you / on a roll / no need to change / can not be improved / could not be improved / what i'm talking about / no room for improvement / can not do better / hit the nail / that's my / made it work
+undo: do not go that way / exactly backwards / not go that way / not go this way / not in that direction / go that way
+turn: a quarter turn / quarter turn / half turn / half a turn / a half turn / a quarter of a turn
+better than: beat / would beat / is better than
+fine: nothing stops you from / nothing stopping you from / nobody would blame you for / no one would blame you for / not object to / can not blame you for / why should you not / nothing keeps you from
+stop: there was not any need to / not any need to / no need for us to
+why: i do not see why / do not see why / can not see why / no idea why
 bravo: you did it / hard to beat / the hang of it / hang of it / knew you could / keep doing what you're doing / bull's eye / top notch / top marks / first class / big yes / a plus / ten out of ten
 bravo: keep it up / keep at it / spot on / bang on / so far so good / so far, so good / way to go / what i wanted / what i had in mind
 bravo: got it right / got that right / well done / well played / that's the spirit / that's the way / nailed it / nailed that / love it
@@ -25,22 +38,22 @@ bravo: doing well / doing fine / doing great / going well / went well / go well 
 bravo: on your feet / much better / even better / way better / by the book / keep on keeping on / don't mind if i do
 agree: couldn't agree more / could not agree more
 nope: what are you doing / what were you thinking / what was that / how could you / are you kidding me / are you kidding / are you serious
-nope: come on seriously / come on / cut it out / cut that out / knock it off / give me a break / never again / stop that / stop it
-nope: don't do that again / don't do that / don't do it again / don't do it / do not do that / not again / not that again / no way
+nope: come on seriously / cut it out / cut that out / knock it off / give me a break / never again / stop that / stop it
+nope: don't do that again / don't do that / don't do it again / don't do it / do not do that / not again / not that again
 nope: i do not think so / don't think so / think not / that's not it / not it / i expected better / expected better / expected more / please stop / bad boy / bad girl
 nope: not great / not good / no good / not cool / not ok / not okay / not nice / not happy / not what i wanted / not what i asked for
 nope: not what i meant / not what i had in mind / not what we needed / not what i needed / not like that / not like this / off the mark
 nope: doing it wrong / didn't help / doesn't help / did not help / didn't work / doesn't work / did not work / made it worse
 nope: made things worse / made matters worse / you had one job / for crying out loud / what the hell / what the heck / what on earth
-nope: get it together / do better / could be better / could do better / could have been better / you can do better / try again
-nope: think again / try harder / way off / my god / oh dear / oh no / no thanks / no thank you / no no no / no no / hmm no / not so good
+nope: get it together / could be better / could do better / could have been better / you can do better
+nope: way off / oh dear / oh no / no thanks / no thank you / no no no / no no / hmm no / not so good
 nope: not so great / not ideal / can't be serious / gone wrong / went wrong / goes wrong / all wrong / a step backwards / let me down
 nope: not the best / not your best / no use / out of line / out of order / a bad idea / not a good idea / not my idea / had enough
 nope: sick of / tired of / fed up / not helping / not helpful / not working / not impressed / not funny / look what happened
 nope: look what you did / see what happened / asking for trouble / no solution / against the plan / not on / not the plan
 nope: not what the plan said / not according to plan / don't like / didn't like / do not like / did not like / don't love / not a fan
 nope: nobody wants / nobody asked for / nobody asked / good grief / yeah right / not acceptable / hold your horses
-like: i like / i liked / really like / really liked / quite like / quite liked / i do like
+liked: i like / i liked / really like / really liked / quite like / quite liked / i do like
 mistake: not an option / out of the question / not the way to go / not the way / nothing but trouble
 gentler: calm down / back off / ease off / ease up / lay off / hold back / take it easy / go easy / tone it down / tone down
 gentler: dial it back / dial it down / dial down / rein it in / let up / not so fast / less force / less power / less speed / less effort
@@ -140,6 +153,11 @@ if: if only / one more / if you had / had you / if you'd / had it / had we / as 
 keep: keep on / stay on / go on / carry on
 """.strip()
 _WHOLE_LINES = """
+undo: the other / other / not this side / backwards / backward / other one
+bravo: killed it / crushing it / killing it
+less: not so much / not as much / not that much / a bit less / much less
+bravo: thank you / thanks / thank you so much / thanks a lot / that was the one / that one / the one / excellent choice / just what i wanted
+nope: do better / try harder / try again / think again / no way / come on / my god / you failed / fail / failed / that does it / no can do
 bravo: keep going / carry on / go on / proceed / like that / like this / right on / just so / keep on / same / again / encore / perfect carry on
 bravo: this is it / stay like that / go ahead / keep it / nice and easy / onwards / no change / you're there / what i asked for / sold
 nope: no / not that / don't / wait / stop / halt / enough / quit / why / hey / not / that hurts / what / not now / seriously / really

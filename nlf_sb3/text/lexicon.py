@@ -25,7 +25,7 @@ ROLES = {
     "worry worrying ignore ignoring reluctant dread shun spare halt regret hold-back miss missing overlook drop-it beware unlearn",
     SHUNNED: "avoided skipped failed forgot neglected refused ignored missed omitted forgotten overlooked declined hesitated resisted "
     "stopped refrained",
-    ASK: "should ought supposed meant must need needs have-to want wants wanted wish try tries please pls plz lets let's would "
+    ASK: "should ought supposed meant must need needs have-to want wants wanted wish please pls plz lets let's would "
     "could can may might prefer preferred rather recommend suggest suggested vote asked request requested like-to expected expecting "
     "expect hoped hope hoping waiting awaiting time-to i'd we'd you'd it'd better-to should've would've could've might've shouldve wouldve couldve shud wud cud "
     "kindly intended shall will i'll we'll gotta wanna gonna needed grateful appreciate imperative vital essential necessary required "
@@ -36,10 +36,10 @@ ROLES = {
     "dragged jerked used gave given applied made done kept pressed yanked decided selected tried "
     "jumped skidded rolled travelled traveled ran slipped strayed came rushed backed accidentally tugged flung "
     "had've was-made got edged inched slammed thrust started placed led wandered swayed-you pushd",
-    MOVE: "go let move push shove nudge swing steer shift turn lean tilt head drive pull kick slide drag jerk send give bring take put "
+    MOVE: "go try tries consider let move push shove nudge swing steer shift turn lean tilt head drive pull kick slide drag jerk send give bring take put "
     "set make keep-to press swerve veer force apply point tug roll step aim use pushes moves nudges shoves movement motion "
     "goes takes turns push-it shift lurch thrust kicks swings swerves steps travel jump get come switch crank pass "
-    "edge ease-over slip choose pick select guide direct angle run bend rotate reach lead dose impulse action actions "
+    "ease-over slip choose pick select guide direct angle run bend rotate reach lead dose impulse action actions "
     "option call choice decision stroke correction impulse burst detour jolt tap yank drift inch shuffle slam work pushing-it",
     MOVING: "going moving pushing shoving nudging swinging steering shifting turning leaning-it heading driving pulling "
     "kicking sliding dragging jerking sending giving bringing taking putting setting making pressing swerving veering applying "
@@ -69,7 +69,7 @@ ROLES = {
     "garbage trash sucks sucked stinks atrocious abysmal appalling unsatisfactory dissatisfied displeased cringe facepalm "
     "mistakes errors worry-about concern ill-advised counterproductive detrimental suboptimal messed blew botched crushed spilled spilt goofed "
     "tipped fall forbidden illegal crime sin poorest dumbest stupidly wrongdoing wasted waste no-good tsk meh bogus",
-    EXCESS: "too overly excessive excessively overdid overdone overdoing overdo overshot overshooting overshoot overkill overcooked "
+    EXCESS: "too overly aggressive aggressively rough violent violently abrupt abruptly wild wildly hasty hastily extreme harsh harshly brutal brutally excessive excessively overdid overdone overdoing overdo overshot overshooting overshoot overkill overcooked "
     "overcorrected overreacted overreached overstepped exaggerated exaggerating exaggerate exaggeration overboard "
     "overpowered overturned oversteered overextended overstretched overrotated overreaching overpushed "
     "overshoots overused overturning disproportionate immoderate overzealous tooo to-much",
@@ -82,9 +82,9 @@ ROLES = {
     "mightier longer powerfully boldly heftier larger tougher swifter",
     GENTLE: "softer gentler lighter slower calmer milder ease easing easier gently softly lightly carefully slowly smoother "
     "smoothly cautiously delicately tenderly easy milder lower-force calmly weaker-push",
-    STRONG: "hard strong much far fast big high aggressive aggressively rough roughly forceful many quick quickly violent violently long "
-    "heavy heavily abrupt abruptly sharp sharply wild wildly intense wide hasty hastily extreme vigorous powerful late early tight "
-    "tightly steep rapid rapidly deep brisk soon large harsh harshly brutal brutally wildly sudden suddenly often strongly-so",
+    STRONG: "hard strong much far fast big high forceful many quick quickly long "
+    "heavy heavily sharp sharply intense wide vigorous powerful late early tight "
+    "tightly steep rapid rapidly deep brisk soon large sudden suddenly often strongly-so",
     WEAK: "little weak weakly soft gentle timid slow shy-ly light small cautious tentative hesitant feeble short faint faintly softly-so "
     "modest modestly weakly timidly shallow loose loosely careful puny limp narrow lazy mild meek sluggish sluggishly tentatively "
     "few",
@@ -97,8 +97,8 @@ ROLES = {
     THEM: "he she they who his her him them their uncle everybody everyone people someone",
     THING: "cart pole ball goal target track rail wall cup table box shelf floor plate lamp object world robot pendulum end "
     "car platform obstacle pillar corner border boundary screen ground ceiling door window room angle block peg cube bottle glass "
-    "hole gap there's things everything here's space mass centre center weight velocity tower stick tip top bottom",
-    BE: "is was were are be been being am isn it's its that's thats he's she's it'd-be seems seemed looks looked stays sits sat lies lay "
+    "hole gap things everything space mass centre center weight velocity tower stick tip top bottom",
+    BE: "is was there's here's were are be been being am isn it's its that's thats he's she's it'd-be seems seemed looks looked stays sits sat lies lay "
     "stands stood remains felt feels appears are hangs  becomes became lying sitting standing hugging "
     "what's whats",
     HAVE: "has had have having",
@@ -115,7 +115,7 @@ ROLES = {
     "means knows rumour heard agree-that convinced sure argues whispered whisper announce mention mentioned states",
     AGAIN: "keep keeps keeping continue stay carry maintain same again hold stick repeat continuing staying remain maintaining kept-on",
     TURN: "opposite reverse reversed contrary undo revert invert inverse flip swap switcheroo mirrored mirror backtrack contrariwise "
-    "vice-versa u-turn about-face other-way wrong-way retrace cancel uturn reversal inverted opposed rewind converse conversely "
+    "vice-versa u-turn about-face other-way wrong-way retrace cancel uturn backwards backward reversal inverted opposed rewind converse conversely "
     "counter-direction flipped swapped",
     THAN: "than then-comparison",
     RATHER_THAN: "instead-of rather-than",

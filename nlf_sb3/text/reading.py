@@ -7,7 +7,9 @@ from typing import NamedTuple
 
 from nlf_sb3.action_names import ActionNames
 from nlf_sb3.text import lexicon as roles
-from nlf_sb3.text.grammar import Clause, Mention, MentionReader, _scan, clauses_of, codes_of
+from nlf_sb3.text.clauses import Clause, clauses_of, codes_of
+from nlf_sb3.text.grammar import Mention, judge, read_mentions
+from nlf_sb3.text.moods import TOLD
 from nlf_sb3.text.senses import PARTICLES
 from nlf_sb3.text.tokens import Token, Tokenizer
 
@@ -97,7 +99,8 @@ class Summary:
         )
 
     def _read_clauses(self) -> None:
-        told = takes_back = False
+        takes_back = False
+        mood: str | None = None
         for number, clause in enumerate(self._clauses):
             codes = codes_of(clause.tokens)
             self._note_size(clause, codes)
@@ -108,13 +111,13 @@ class Summary:
                     if later.has_mention and later.opens != "and":
                         break
                     following += "" if later.has_mention else codes_of(later.tokens)
-                carries = told and clause.opens == "and" and not re.search("[YIh]", codes)
+                carried = mood if clause.opens == "and" and not re.search("[YIh]", codes) else None
                 if self.mentions and (takes_back or _corrects(clause, codes)):
                     self._take_back()
                 takes_back = False
-                found = MentionReader(clause, following, carries).read()
+                found = read_mentions(clause, following, carried)
                 found = [self._judged(mention, following, follow, clause) for mention in found]
-                told = any(mention.mood == "told" for mention in found)
+                mood = found[-1].mood
                 if (
                     clause.opens == "and"
                     and self.mentions
@@ -134,7 +137,7 @@ class Summary:
 
     def _note_valence(self, codes: str, found: list[Mention]) -> None:
         moods = {mention.mood for mention in found}
-        verdict = _scan(codes).verdict
+        verdict = judge(codes).value
         if "state" in moods or ("asked" in moods and "told" not in moods and not re.match("[^vMh]*[pqW]", codes)):
             return
         if verdict < 0 or (verdict > 0 and all(mention.polarity >= 0 for mention in found)):
@@ -146,11 +149,14 @@ class Summary:
         """A mention as what follows it judges it."""
         if not following or mention.mood == "state" or not mention.polarity:
             return mention
-        verdict = _scan(following).verdict
+        verdict = judge(following).value
         codes = codes_of(clause.tokens)
-        is_bare = mention.mood in ("bare", "told") or "F" in codes or "U" in codes
+        is_bare = mention.mood in ("bare", "told")
         if "C" in following and "M" not in following and "q" not in following:
             return mention
+        if "F" in codes or "U" in codes:
+            blamed = judge(following.replace("S", "q")).value < 0
+            return mention._replace(polarity=-mention.polarity) if blamed else mention
         if is_bare and not mention.is_negated and not re.search("[xleq]", codes):
             if "l" in following:
                 return mention._replace(polarity=1)
@@ -160,23 +166,21 @@ class Summary:
                 return mention._replace(mood="asked")
             if verdict < 0:
                 return mention._replace(polarity=-mention.polarity)
-        elif verdict < 0 and ("F" in codes or "U" in codes):
-            return mention._replace(polarity=-mention.polarity)
         return mention
 
     def _read_plain(self, clause: Clause, codes: str, number: int) -> None:
         """A clause without a direction."""
-        side = _scan(codes)
+        side = judge(codes)
         if any(token.role == roles.TURN for token in clause.tokens):
             self.turns |= not re.search("n[^K]*T", codes) or "K" not in codes
             return
         is_state = re.search("[su]B|S", codes) is not None and "q" not in codes and "p" not in codes
-        self.valence += side.verdict if side.verdict else -(side.is_negated and codes in ("n",))
+        self.valence += side.value if side.value else -(side.is_negated and codes in ("n",))
         if "K" in codes:
             self.keeps |= not re.search("n[^K]*K", codes)
         more = 0
         manner = False
-        if "l" in codes or re.search("x[^M]*w|n.*e", codes):
+        if "l" in codes or re.search("x[^M]*w|n.*[ew]", codes):
             more = 1
         elif "x" in codes:
             more = -1

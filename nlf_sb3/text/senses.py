@@ -16,7 +16,7 @@ _TIMES = (
 )
 _BODY = r"(?:knee|foot|leg|hand|ear|eye|arm|shoulder|ankle|hip|brain|lung|kidney|handed|hander|field|overs|wrist|elbow|thumb|bank|luggage)"
 _LOOSE = (
-    r"(?:to say|to do|to go|on the clock|in the|on the|undone|unsaid|to lose|for us|for you|for me|alone|out|until|before)"
+    r"(?:to say|to do|to go|on the clock|in the|on the|undone|unsaid|to lose|alone|out|until|before)"
 )
 _UP_VERBS = (
     r"(?:give|giving|gave|given|mess|messed|messing|screw|screwed|heads|cheer|wake|woke|shut|hurry|warm|look|looking|add|adds|sum|sign|"
@@ -37,6 +37,7 @@ _DOWN_VERBS = (
 )
 OTHER_SENSES = {
     "left": (
+        r"\b(?<!go )(?<!going )(?<!push )(?<!move )left (?=without\b|early\b|undone|untouched|unsaid|standing|it running)",
         rf"\b{_SUBJECT} left (?={_POSSESSED}\b)",
         rf"\b{_TIMES} left\b(?! (?:of|side|hand side|turn|push|move))",
         rf"\bleft (?={_BODY}\b|{_LOOSE}\b(?! (?:left|right|side|other)))",
@@ -51,10 +52,10 @@ OTHER_SENSES = {
     "right": (
         r"\b(?:make|makes|made|do|does) (?:a|it|things) right\b(?! (?:turn|push))",
         r"\b(?:i'm|am|is|are|was|were|be|it's|that's|stay|sit|sits|stand|wait|stop|happened|you're|from|up|over|look|put|him|her|me|us|them) right (?=here|there)"
-        r"|(?<!of )(?<!the )(?<!go )\bright (?=now|away|back|behind|after|before|in front|in the middle|at the|next to|beside|above|below|on time|on top|angle|angles"
+        r"|(?<!of )(?<!the )(?<!go )\bright (?=now|away|this (?:minute|second|instant|moment|very)|back|behind|after|before|in front|in the middle|at the|next to|beside|above|below|on time|on top|angle|angles"
         r"|from the start|beneath|through|outside|inside|under)",
         r"\b(?:no|any|every|the|a|your|my|their|have|has|had|with) right to (?!the\b|left\b)(?!be better|go\b)",
-        r"\b(?:human|civil|legal|equal|animal|voting|all|god|birth) rights?\b",
+        r"\b(?:my|his|her|their) right$|\b(?:human|civil|legal|equal|animal|voting|all|god|birth) rights?\b",
         r"\bserves? (?:\w+ )right\b|\b(?:yeah|oh|mr|miss|mrs) right\b|\bmy right (?:hand|knee|foot|leg|eye|ear|arm)\b|\brights\b",
         rf"\bright (?={_BODY}\b)|\bcopyright\b|\bright (?:of way|wing|winger)\b|\bthat's alright\b|\balright\b|\ball right\b(?=\W|$)",
     ),

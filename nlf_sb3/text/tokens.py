@@ -110,7 +110,7 @@ class Tokenizer:
         whole = {normalise(idiom): meaning for idiom, meaning in WHOLE_IDIOMS.items()}
         for idiom, meaning, is_whole in sorted(
             [(*item, False) for item in self._phrases.items()] + [(*item, True) for item in whole.items()],
-            key=lambda item: (-len(item[0]), item[2]),
+            key=lambda item: (-len(item[0]), not item[2]),
         ):
             parts = _TOKEN.findall(idiom)
             is_own = meaning in own
@@ -197,6 +197,8 @@ def _joined(tokens: list[Token]) -> list[Token]:
             out[-1] = last = Token(roles.FAIR, "too")  # "you too"
         if last is not None and token.role == roles.WEAK and last.role == roles.EXCESS:
             out[-1] = Token(roles.LACK, token.word)
+        elif last is not None and last.role == roles.MORE and token.role in "wyjx" and token.word != "overly":  # "more gentle"
+            out[-1] = Token(roles.GENTLE if token.role in "wy" else roles.HARDER, token.word)
         elif last is not None and token.ways and last.ways == token.ways and token.dimension is None:
             continue
         elif (
