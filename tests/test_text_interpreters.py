@@ -2,7 +2,6 @@
 
 import json
 import time
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +23,6 @@ from nlf_sb3.text import (
     Remarks,
     RuleInterpreter,
     SentenceEncoder,
-    clauses,
     correction_targets,
 )
 
@@ -373,19 +371,6 @@ def test_idioms_may_be_of_one_word_and_names_may_have_curly_apostrophes():
     assert read(PENDULUM, "Make a u-turn.", [1.0])[0] == [-1]
     names = ActionNames(spaces.Box(-1, 1, (1,)), [Dimension("robot\N{RIGHT SINGLE QUOTATION MARK}s arm")])
     assert read(names, "move the robot's arm up", [0.0])[0] == [1]
-
-
-def test_the_short_way_through_words_reads_as_the_long_one(monkeypatch):
-    lines = [line["text"] for line in held_out() if line["vocabulary"] == "pendulum"]
-    texts = [*lines, *(f"{first} {second}" for first, second in pairwise(lines))]
-    actions = np.linspace(-3, 3, len(texts))[:, None]
-    remarks = Remarks(texts, [None] * len(texts), actions)
-    short = RuleInterpreter(PENDULUM).interpret(remarks)
-    assert clauses._FLAGS
-    monkeypatch.setattr(clauses, "_FLAGS", {})
-    long = RuleInterpreter(PENDULUM).interpret(remarks)
-    for field in ("directions", "sizes", "valences", "confidences"):
-        assert np.array_equal(getattr(short, field), getattr(long, field)), field
 
 
 def test_encoding_and_reading_are_cheap():

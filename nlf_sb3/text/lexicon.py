@@ -1,138 +1,155 @@
-"""The words that the rules know: what denies, praises, blames, makes stronger or weaker, and what is just grammar."""
+"""The words that the reader knows, by the part that they play in a clause."""
 
 from __future__ import annotations
 
+MENTION, NAMED, UNKNOWN = "M", "J", "u"
+"""A direction; the name of a dimension; an unknown word."""
+NOT, SHUN, SHUNNED = "n", "a", "b"
+"""A negation; a verb that does as much ("avoid"); and its past ("failed")."""
+ASK, DID, MOVE, MOVING = "h", "d", "v", "g"
+"""What asks for something; what was done; a verb or noun of motion; its gerund."""
+GOOD, BAD = "p", "q"
+EXCESS, LACK, ENOUGH, MORE, LESS = "x", "l", "e", "m", "k"
+STRONG, WEAK, GENTLE, HARDER = "j", "w", "y", "r"
+"""Adjectives of much ("far") and of little ("soft"); how to go a way: with less force, or with more."""
+SMALL, LARGE = "z", "Z"
+YOU, ME, THEM, THING, BE, FALL = "Y", "I", "O", "s", "B", "S"
+"""Who or what a clause is about; "is"; what things of the world do by themselves."""
+WHY, IF, UNLESS, CORRECTED, SAY, AGAIN, TURN = "W", "F", "U", "C", "H", "K", "T"
+HAVE, THAN, RATHER_THAN, OVER, TO, THAT, AND, PLACE, FAIR, OTHER_SENSE = "1", "t", "R", "V", "2", "3", "A", "L", "f", "o"
 
-def _words(text: str) -> frozenset[str]:
-    return frozenset(text.split())
-
-
-NEGATORS = _words(
-    "not dont don't doesnt doesn't didnt didn't shouldnt shouldn't wouldnt wouldn't cant can't cannot couldn't wasnt wasn't "
-    "isnt isn't never avoid stop quit without nor neither needn't neednt mustn't mustnt nt resist refrain hardly cease "
-    "weren't werent hasn't haven't hadn't won't wont stopped quitting stopping avoiding skip"
-)
-"""What turns the rest of a clause around."""
-PRAISE = _words(
-    "good great well nice nicely excellent perfect perfectly correct correctly exactly yes yep yeah yup brilliant lovely "
-    "fantastic super spot agree agreed happy pleased glad bravo fine better best ideal sensible wise smart clever sound "
-    "bang ta thanks thank cheers like liked love loved helped works worked working proper properly approve terrific "
-    "splendid wonderful superb awesome beautiful beautifully neat neatly solid ace bingo precisely precise commendable ok "
-    "okay textbook winner impressed impressive useful success successful successfully just-right keeper deft improvement"
-)
-BLAME = _words(
-    "bad badly wrong wrongly mistake mistaken error poor poorly terrible awful horrible no nope nah unhappy worse worst mess "
-    "mistaken silly unwise foolish incorrect incorrectly fail failed failure unfortunately ouch oops disaster regret "
-    "disappointing disappointed disappoint misjudged misguided blunder unnecessary uncalled pointless harmful hurt sorry "
-    "dreadful rubbish daft backwards-idea dislike disagree disliked hated hate unhelpful inappropriate overdone backfired "
-    "unacceptable miscalculated sloppy careless ugh hmm shame pity problem troubling trouble unwelcome rotten lousy"
-)
-STRONGER = _words(
-    "harder stronger firmer bigger faster quicker further farther more bolder greater strongly firmly extra oomph"
-)
-"""Comparatives that ask for more of the same."""
-WEAKER = _words("softer gentler less weaker lighter smaller slower easy calmer milder ease easing easier")
-"""Comparatives that ask for less of it."""
-GENTLY = _words("gently softly lightly")
-"""How to go a way, and less of it where no way is spoken of."""
-FORCEFULLY = _words("harder stronger firmer bolder strongly firmly")
-"""Of what asks for more, what says how to go a way."""
-EXCESS = _words(
-    "too overdid overshot overdone overdoing excessive excessively overly overshooting overcooked overkill overcorrected "
-    "overreacted overreached overstepped"
-)
-LACKING = _words("little weak soft gentle timid slow shy light small cautious tentative hesitant feeble late short")
-"""After "too": what there was too little of."""
-STRONG = _words("hard strong strongly much far fast big high aggressive rough forceful many quick violent forcefully")
-SIZE_SMALL = _words(
-    "bit abit slightly little touch tad smidge smidgen notch hair fraction slight small tiny nudge shade wee "
-    "gently softly lightly"
-)
-SIZE_LARGE = _words(
-    "much far lot lots way strongly massively loads significantly considerably hugely ton heaps miles big tons"
-)
-KEEP = _words("keep continue stay carry maintain same again hold stick repeat")
-"""What asks for the same again."""
-OPPOSITE = _words("opposite other reverse reversed contrary wrong")
-"""Before "way", "direction" and the like."""
-WAYS = _words("way direction side directions round end")
-PAST = _words(
-    "went gone pushed moved did was were going pushing moving leaned leant swung took turned chose picked drove shoved sent "
-    "put shifted headed gave brought tilted set you'd opted veered drifted extended had lurched threw"
-)
-"""What tells of what was done."""
-ADVICE = _words(
-    "supposed meant "
-    "should need needs needed must try go push move shift swing steer turn please let lets let's next want wanted would could "
-    "had ought better rather prefer give make bring take use head send put come ease you'd i'd id lean set nudge set aim"
-)
-"""What tells what to do."""
-GRAMMAR = _words(
-    "a an the it its it's to of in on at by with and or but so as if then than that that's thats this these those here "
-    "there is be been being are am has have had having will would could can may might shall i i'm i'd i've you your you're "
-    "you've we he she they them us me my our one ones when where why what which who how while for from up out off over "
-    "under into onto until before after because since once i'll you'll it'll we'll there's here's would've should've "
-    "could've might've although his her him their was were do does did"
-)
-"""What any remark is full of, whatever it speaks of."""
-COMMON = _words(
-    "mine thing things time times next now also still even only very really quite rather pretty actually honestly just all "
-    "every each any some most both same such about around through toward towards bit action step move moves movement push "
-    "pushes pushing force choice call decision direction way side position place situation moment state like kind sort "
-    "point look looks looking see think thought guess feel feels felt know say said doing done get gets got getting went "
-    "gone go going come coming make makes made making take took taken taking let lets try tried trying want wants wanted "
-    "wish need needs needed should must ought instead please perhaps maybe probably definitely certainly surely simply "
-    "always ever already yet again mate buddy friend dear okay ok oh ah well hey turn turns turning bring give put set "
-    "shift swing steer lean tilt nudge shove drive pull moving value amount level end start part whole mean meant reckon "
-    "believe suppose supposed expect expected hope means two three half quarter first second last left-over straight back "
-    "forth much many more less little lot far near close enough harder hard soft gentle gently quick slow slowly fast "
-    "quickly strong strongly best better good great right wrong too not no don't never stop avoid without balance falling "
-    "fall fell stable upright pole cart goal target line course track path something anything everything nothing else way's "
-    "wasn't isn't aren't weren't hasn't haven't due job work effort strength power energy intensity magnitude speed pace "
-    "correction correct opposite other another though however meanwhile anyway sure true false case calls called stay keep "
-    "hold remain leave stick continue carry repeat followed follow following fair fairly rate idea tip hint"
-)
-"""Words that people use when they speak of moves. What is in none of these lists is unknown."""
-RAISE = _words("raise raised raising increase increased increasing boost lift lifted crank bump add added adding rise")
-LOWER = _words("lower lowered lowering reduce reduced reducing decrease decreased decreasing cut drop dropped dim lessen dial")
-"""Verbs for up and down, where a dimension has such words."""
-UP_WORDS, DOWN_WORDS = _words("up higher more upward upwards"), _words("down lower less downward downwards")
-BEFORE_CORRECT = _words(
-    "was is wasn't isn't that's thats it's its were just exactly quite about all absolutely totally dead got seems looks"
-)
-AFTER_CORRECT = _words(
-    "way idea thing call choice move direction decision one amount on answer instinct track action reaction response thinking "
-    "stuff step approach balance option size"
-)
-"""Before and after "right" where it means "correct"."""
-IDIOMS = {
-    idiom: meaning
-    for line in """
-        bravo: keep it up / keep at it / spot on / bang on / so far so good / so far, so good
-        bravo: way to go / what i wanted / what i had in mind / got it right
-        agree: couldn't agree more
-        easier: calm down / back off / ease off / ease up / lay off / hold back
-        easier: go easy / take it easy / tone it down / tone down / dial it back / rein it in / let up
-        slower: slow down
-        faster: speed up
-        stop: no more
-        please: why don't you / why dont you
-        needn't: no need / no reason / no point
-        please: why not / nothing but
-        insteadof: rather than / instead of / as opposed to / in place of
-        not: anything but / far from
-        much: by far
-        maybe: if anything
-        : at all / not only / in the way / on the way / as far as
-        but: on the other hand
-        now: right now / right away
-        keep: go on
-        never: under no circumstances
-        don't: try not to
-        other way: other way round / other way around / about face / u-turn
-        too little: not enough / nowhere near enough
-        """.strip().splitlines()
-    for meaning, _, idioms in [line.strip().partition(":")]
-    for idiom in map(str.strip, idioms.split(" / "))
+ROLES = {
+    NOT: "not never cannot dont neither nor nobody none no donot didn wasn isn shouldn wouldn doesn",
+    SHUN: "avoid avoiding stop stopping quit quitting skip skipping refrain refraining resist resisting cease ceasing forget "
+    "forgetting hesitate hesitating fail failing neglect neglecting refuse refusing afraid scared shy fear fearing omit omitting "
+    "worry worrying ignore ignoring reluctant dread shun spare halt regret hold-back miss missing overlook drop-it beware unlearn",
+    SHUNNED: "avoided skipped failed forgot neglected refused ignored missed omitted forgotten overlooked declined hesitated resisted "
+    "stopped refrained",
+    ASK: "should ought supposed meant must need needs have-to want wants wanted wish please pls plz lets let's would "
+    "could can may might prefer preferred rather recommend suggest suggested vote asked request requested like-to expected expecting "
+    "expect hoped hope hoping waiting awaiting time-to i'd we'd you'd it'd better-to should've would've could've might've shouldve wouldve couldve shud wud cud "
+    "kindly intended shall will i'll we'll gotta wanna gonna needed grateful appreciate imperative vital essential necessary required "
+    "plan planned advise advised advice aim tell love-to try-to opt order ordered demand favour favor crave due "
+    "shoulda woulda coulda oughta must've aiming supposedly favours favors preferably instruct insist best-to called-for",
+    DID: "went gone did pushed moved going-did chose chosen picked drove driven shoved sent took taken turned swung leaned leant "
+    "steered shifted headed brought tilted opted veered lurched threw thrown nudged kicked slid pulled steered swerved "
+    "dragged jerked used gave given applied made done kept pressed yanked decided selected tried "
+    "jumped skidded rolled travelled traveled ran slipped strayed came rushed backed accidentally tugged flung "
+    "had've was-made got edged inched slammed thrust started placed led wandered swayed-you pushd",
+    MOVE: "go try tries consider let move push shove nudge swing steer shift turn lean tilt head drive pull kick slide drag jerk send give bring take put "
+    "set make keep-to press swerve veer force apply point tug roll step aim use pushes moves nudges shoves movement motion "
+    "goes takes turns push-it shift lurch thrust kicks swings swerves steps travel jump get come switch crank pass "
+    "ease-over slip choose pick select guide direct angle run bend rotate reach lead dose impulse action actions "
+    "option call choice decision stroke correction impulse burst detour jolt tap yank drift inch shuffle slam work pushing-it",
+    MOVING: "going moving pushing shoving nudging swinging steering shifting turning leaning-it heading driving pulling "
+    "kicking sliding dragging jerking sending giving bringing taking putting setting making pressing swerving veering applying "
+    "using choosing picking doing travelling traveling rushing drifting edging tugging throwing throw having getting coming shuffling",
+    GOOD: "good great nice nicely excellent perfect perfectly correct correctly exactly yes yep yeah yup brilliant lovely fantastic "
+    "super spot-on agree agreed happy pleased glad bravo fine best ideal sensible wise smart clever sound ta thanks thank "
+    "cheers like-it liked love loved helped helps works worked working proper properly approve terrific splendid wonderful superb "
+    "awesome beautiful beautifully neat neatly solid ace bingo precisely commendable ok okay textbook winner impressed "
+    "impressive useful success successful successfully keeper deft improvement better saved saves save prudent beats "
+    "preferable superior smooth attaboy flawless marvellous marvelous magnificent outstanding amazing incredible genius "
+    "cool sweet delightful delighted stellar elegant elegantly graceful masterful champion admirable pleasing satisfied "
+    "satisfying satisfactory hooray hurray woohoo yay kudos congratulations congrats respect natural effective advantage "
+    "beneficial favourable rewarding fabulous first-rate gold golden phenomenal remarkable splendidly suits suited justified "
+    "gem enjoyed admire appreciated rescued helpful paid-off accurate spotless bullseye unwise-not unbeatable acceptable pro "
+    "crushed-it safe safer wiser smarter nicer easier-way well-done worthwhile worth okey encouraging prettiest yess",
+    BAD: "bad badly wrong wrongly mistake mistaken error poor poorly terrible awful horrible nope nah unhappy worse worst mess "
+    "silly unwise foolish incorrect incorrectly failure unfortunately ouch oops disaster disappointing disappointed "
+    "disappoint misjudged misguided blunder unnecessary uncalled pointless harmful hurt hurts sorry dreadful rubbish daft "
+    "dislike disagree disliked hated hate unhelpful inappropriate backfired unacceptable miscalculated sloppy careless ugh "
+    "hmm shame pity problem trouble troubling unwelcome rotten lousy dumb stupid idiotic ruined ruins ruin wrecked crash crashed "
+    "crashes crashing catastrophe catastrophic risky dangerous danger killed kills kill broke broken breaks break lose lost loses "
+    "losing dropped sadly poorer inferior fatal fatally ridiculous nonsense lame weak-choice hopeless horrid nasty useless "
+    "pathetic tragic tragedy dire fiasco tired sick annoying annoyed angry upset frustrating frustrated regrettable "
+    "regrettably unsafe reckless clumsy clumsily embarrassing senseless unfortunate worsened damaged damage destroyed "
+    "collapsed toppled fell smashed hit bumped cost costly doomed flawed faulty criticise criticize complain complaint "
+    "objection objections complaints fault harm downside drawback disastrous inexcusable boo yikes eek wtf crap "
+    "garbage trash sucks sucked stinks atrocious abysmal appalling unsatisfactory dissatisfied displeased cringe facepalm "
+    "mistakes errors worry-about concern ill-advised counterproductive detrimental suboptimal messed blew botched crushed spilled spilt goofed "
+    "tipped fall forbidden illegal crime sin poorest dumbest stupidly wrongdoing wasted waste no-good tsk meh bogus",
+    EXCESS: "too overly aggressive aggressively rough violent violently abrupt abruptly wild wildly hasty hastily extreme harsh harshly brutal brutally excessive excessively overdid overdone overdoing overdo overshot overshooting overshoot overkill overcooked "
+    "overcorrected overreacted overreached overstepped exaggerated exaggerating exaggerate exaggeration overboard "
+    "overpowered overturned oversteered overextended overstretched overrotated overreaching overpushed "
+    "overshoots overused overturning disproportionate immoderate overzealous tooo to-much",
+    LACK: "insufficient insufficiently barely hardly scarcely inadequate inadequately undershot undershooting undershoot underdone "
+    "underpowered fell-short falls-short short-of lacking lacks lacked underdid undercooked undersized inadequate feeble-push",
+    ENOUGH: "enough sufficient sufficiently plenty-of",
+    MORE: "more further farther additional extra increase oomph another deeper",
+    LESS: "less fewer weaker smaller shorter half halve reduce decrease lessen third quarter fraction-of",
+    HARDER: "harder stronger firmer bolder strongly firmly faster quicker bigger greater forcefully decisively vigorously fiercer "
+    "mightier longer powerfully boldly heftier larger tougher swifter",
+    GENTLE: "softer gentler lighter slower calmer milder ease easing easier gently softly lightly carefully slowly smoother "
+    "smoothly cautiously delicately tenderly easy milder lower-force calmly weaker-push",
+    STRONG: "hard strong much far fast big high forceful many quick quickly long "
+    "heavy heavily sharp sharply intense wide vigorous powerful late early tight "
+    "tightly steep rapid rapidly deep brisk soon large sudden suddenly often strongly-so",
+    WEAK: "little weak weakly soft gentle timid slow shy-ly light small cautious tentative hesitant feeble short faint faintly softly-so "
+    "modest modestly weakly timidly shallow loose loosely careful puny limp narrow lazy mild meek sluggish sluggishly tentatively "
+    "few",
+    SMALL: "bit abit slightly touch tad smidge smidgen notch notches hair fraction slight tiny shade wee smidgeon whisker "
+    "marginally fractionally somewhat trifle pinch hint dash",
+    LARGE: "lot lots way massively loads significantly considerably hugely ton heaps miles tons substantially greatly twice double "
+    "triple plenty enormously drastically tonne dramatically",
+    YOU: "you u you're you've you'll youre youve ya yourself y'all your ur",
+    ME: "i we us me my i'm i've we're we've im ive myself our",
+    THEM: "he she they who his her him them their uncle everybody everyone people someone",
+    THING: "cart pole ball goal target track rail wall cup table box shelf floor plate lamp object world robot pendulum end "
+    "car platform obstacle pillar corner border boundary screen ground ceiling door window room angle block peg cube bottle glass "
+    "hole gap things everything space mass centre center weight velocity tower stick tip top bottom",
+    BE: "is was there's here's were are be been being am isn it's its that's thats he's she's it'd-be seems seemed looks looked stays sits sat lies lay "
+    "stands stood remains felt feels appears are hangs  becomes became lying sitting standing hugging "
+    "what's whats",
+    HAVE: "has had have having",
+    FALL: "falling leaning tipping tilting swaying hanging drifting-itself falls leans tips tilts sways dropping drops wobbling wobbles "
+    "toppling topples sinking sliding-off rolls rolling slipping slips hovering rising rises floating floats resting rests bending "
+    "pointing points facing faces located swings-itself sagging collapsing hugging trembling shaking oscillating oscillates "
+    "positioned parked stuck balanced balancing tumbling tumbles keels lurching approaching listing slanted slanting",
+    WHY: "why why'd how-come whyever why's wherefore",
+    IF: "if suppose supposing imagine had-you when-you whenever assuming when once",
+    UNLESS: "unless without lest w/o",
+    CORRECTED: "scratch-that actually correction er erm oops-i no-wait i-mean make-that",
+    SAY: "say says said saying tell tells told telling yell yells yelling yelled shout shouts shouting scream screams screaming thinks "
+    "think reckon reckons believe believes guess feeling find suggests insists claims claim swear promise bet repeat-it mean "
+    "means knows rumour heard agree-that convinced sure argues whispered whisper announce mention mentioned states",
+    AGAIN: "keep keeps keeping continue stay carry maintain same again hold stick repeat continuing staying remain maintaining kept-on",
+    TURN: "opposite reverse reversed contrary undo revert invert inverse flip swap switcheroo mirrored mirror backtrack contrariwise "
+    "vice-versa u-turn about-face other-way wrong-way retrace cancel uturn backwards backward reversal inverted opposed rewind converse conversely "
+    "counter-direction flipped swapped",
+    THAN: "than then-comparison",
+    RATHER_THAN: "instead-of rather-than",
+    OVER: "over versus vs beats",
+    TO: "to",
+    THAT: "that which this",
+    AND: "and or & plus",
+    PLACE: "side edge wall corner border hand knee bank lane foot eye ear arm's leg's rail post limit boundary shoulder half wing "
+    "margin pocket shoe",
+    FAIR: "a an the it of in on at by with so as these those here there been do does am with for from off under into "
+    "onto until after since you'd-be way's ones one its out up-to what what's where now just really very quite pretty "
+    "even only still also yet next time times thing things around about through toward towards like kind sort look see looking "
+    "thought guess-so know other-than some any all every each most both such direction ways ok-then mate buddy friend dear oh "
+    "ah well hey maybe perhaps probably definitely certainly surely simply always ever already instead straight back forth near close "
+    "first second last two three part whole reckon honestly honest frankly sir madam man dude pal bro guys team folks please-note "
+    "then therefore thus because although though however meanwhile anyway anyhow besides also today whatever somehow "
+    "how while whereas but moment situation state position place point case line course path balance power energy intensity "
+    "level amount value effort strength speed pace magnitude force i-guess true okay-so too-so that'll that'd it'll goo gimme sum "
+    "lemme teh agian thx happened happen happens did-it attempt attempts try-out little-by everything anything something "
+    "sometime sure-thing got-it gets heaven's sake god goodness gosh wow ha haha lol btw fyi um uh uhm hm hmmm huh eh "
+    "absolutely positively totally completely entirely utterly truly obviously clearly apparently simply basically literally "
+    "seriously ultimately somewhere everywhere anymore unless-so percent cm mm metres meters metre meter inches inch degrees "
+    "degree units unit newtons newton km feet notches steps times x hundred ten five four six seven eight nine zero "
+    "long-time once-more bring-it right-now left-over direction directions nearly almost roughly approx approximately "
+    "exactly-so start started-to begin finally immediately quickly-now asap soon-enough your-next idea-of think-about "
+    "nothing nowhere side-note bit-of own lots-of upcoming following coming future past minute minutes today tomorrow "
+    "yesterday will-be upright stable stays-up steady cute little-one rest time's that-one part-of this-time per each-time",
 }
-"""What is read as one word, and as which: a meaning on each line, then the idioms."""
+
+
+def role_of_words() -> dict[str, str]:
+    """The part that each word plays; the first of the table counts."""
+    roles: dict[str, str] = {}
+    for role, several in ROLES.items():
+        for word in several.split():
+            roles.setdefault(word, role)
+    return roles

@@ -6,17 +6,15 @@ import numpy as np
 from gymnasium import spaces
 
 from nlf_sb3.action_names import ActionNames, as_action_names
-from nlf_sb3.text.clauses import Reading
 from nlf_sb3.text.corrections import Corrections, Remarks
-from nlf_sb3.text.reading import Reader
+from nlf_sb3.text.reading import Reader, Reading
 
 SIZES = {-1: 0.08, 0: 0.2, 1: 0.5}
 """How far a bit, no size and a lot go, in half ranges."""
-_UNDERSTOOD_FROM, _UNDERSTOOD_FULLY = 0.5, 0.85
-"""Shares of known words, grammar aside, at which confidence starts, and is full."""
-_LONG = 60
 _DOUBTFUL = 0.2
 """Confidence in a remark that praises what wasn't done, or speaks of one dimension of several and doesn't say which."""
+_UNNAMED_TURN = 0.5
+"""Confidence in the opposite of all that was done, where no dimension is named."""
 
 
 class RuleInterpreter:
@@ -58,7 +56,7 @@ class RuleInterpreter:
         valence = (reading.valence > 0) - (reading.valence < 0)
         doubt = 1.0
         directions = [0] * len(taken)
-        if kind != "r":  # a reward in words speaks of the state
+        if kind != "r" or reading.is_of_action:  # a reward in words speaks of the state
             ways = reading.ways
             if reading.told and not any(ways.values()):
                 valence = valence or {"hp": 1, "hn": -1}.get(kind or "", 0)
@@ -68,7 +66,7 @@ class RuleInterpreter:
             if len(ways) > 1 and reading.dimension is None:
                 doubt = _DOUBTFUL
             if not any(directions):
-                _relate_to_taken(reading, taken, directions)
+                doubt *= _relate_to_taken(reading, taken, directions)
         is_directed = any(directions)
         if kind == "hp" and valence == 0 and is_directed:
             valence = 1
@@ -79,17 +77,18 @@ class RuleInterpreter:
                 valence = 0  # advice
         if not is_directed and valence == 0:
             return directions, 0.0, 0.0, 0.0
-        understood = (reading.understood - _UNDERSTOOD_FROM) / (_UNDERSTOOD_FULLY - _UNDERSTOOD_FROM)
-        confidence = min(max(understood, 0.0), 1.0) * doubt * min(_LONG / reading.n_words, 1.0)
+        confidence = reading.confidence * doubt
         return directions, SIZES[reading.size], float(valence), confidence if is_directed else 0.5 * confidence
 
 
-def _relate_to_taken(reading: Reading, taken: list[int], directions: list[int]) -> None:
-    """More, less, or the opposite of what was done."""
-    dimension = 0 if len(taken) == 1 else reading.dimension
-    if dimension is None:
-        return
-    if reading.turns:
-        directions[dimension] = -taken[dimension]
-    elif reading.more:
-        directions[dimension] = reading.more * taken[dimension]
+def _relate_to_taken(reading: Reading, taken: list[int], directions: list[int]) -> float:
+    """More, less, or the opposite of what was done, in the dimension named or in all, and how sure that is."""
+    if not (reading.turns or reading.more):
+        return 1.0
+    factor = -1 if reading.turns else reading.more
+    if reading.dimension is not None or len(taken) == 1:
+        dimension = reading.dimension or 0
+        directions[dimension] = factor * taken[dimension]
+        return 1.0
+    directions[:] = [factor * sign for sign in taken]
+    return 1.0 if sum(map(abs, taken)) == 1 else _UNNAMED_TURN if reading.turns else _DOUBTFUL
