@@ -13,9 +13,10 @@ from nlf_sb3.feedback import Feedback
 from nlf_sb3.foreign_vec_envs import innermost
 from nlf_sb3.infos import Takeover
 from nlf_sb3.segments import ExpertSegment
+from nlf_sb3.wrappers.marks import StepMark
 
 _SHARED = frozenset(
-    {type(None), bool, int, float, complex, str, bytes, Feedback, ExpertSegment, Takeover}
+    {type(None), bool, int, float, complex, str, bytes, Feedback, ExpertSegment, StepMark, Takeover}
     | {np.bool_, np.float16, np.float32, np.float64, np.int8, np.int16, np.int32, np.int64}
     | {np.uint8, np.uint16, np.uint32, np.uint64}
 )

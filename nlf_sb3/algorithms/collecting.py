@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.vec_env import VecEnv, unwrap_vec_normalize
+from stable_baselines3.common.vec_env import VecEnv
 
 from nlf_sb3.algorithms.imitation import in_policy_scale
 from nlf_sb3.algorithms.lost_feedback import lost_feedback
 from nlf_sb3.algorithms.shifted_spaces import check_counts_from_zero
 from nlf_sb3.algorithms.staging import StagesInjection
 from nlf_sb3.algorithms.statistics import FeedbackStatistics, expert_agreement
-from nlf_sb3.algorithms.wrapper_order import check_wrapper_order
+from nlf_sb3.algorithms.vec_envs import innermost_statistics
 from nlf_sb3.buffers.labels import NO_LABEL, keep_feedback
 from nlf_sb3.errors import FeedbackError
 from nlf_sb3.feedback import EXPERT_SEGMENT_KEY, FEEDBACK_KEY, Feedback
@@ -60,7 +60,6 @@ class CollectsFeedback(StagesInjection):
                 "imitation='kl' needs expert=, an expert with a distribution. Pass one, or use imitation='nll'."
             )
         self._check_settings()
-        check_wrapper_order(self.env)
         is_reset = reset_num_timesteps or self._last_obs is None
         result = super()._setup_learn(total_timesteps, callback, reset_num_timesteps, *args, **kwargs)
         assert self.env is not None
@@ -109,8 +108,8 @@ class CollectsFeedback(StagesInjection):
 
     def _original_observations(self) -> Observations | None:
         """The latest observations before VecNormalize changed them, if it does; a copy where an expert sees them."""
-        vec_normalize = None if self.env is None else unwrap_vec_normalize(self.env)
-        if vec_normalize is None or not vec_normalize.norm_obs:
+        vec_normalize = None if self.env is None else innermost_statistics(self.env)
+        if vec_normalize is None:
             return None
         return vec_normalize.old_obs if self.expert is None else vec_normalize.get_original_obs()
 
@@ -125,7 +124,7 @@ class CollectsFeedback(StagesInjection):
             if failure is not None:
                 self._refuse(env, failure)
             if FEEDBACK_KEY in info:
-                self._receive(env, info[FEEDBACK_KEY], self._stage_feedback)
+                self._receive(env, self._in_own_steps(env, info[FEEDBACK_KEY]), self._stage_feedback)
             if EXPERT_SEGMENT_KEY in info:
                 self._receive(env, info[EXPERT_SEGMENT_KEY], self._stage_segment)
             takeover = takeover_of(info)
