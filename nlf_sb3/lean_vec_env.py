@@ -11,9 +11,10 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnvStepReturn
 
 from nlf_sb3.feedback import Feedback
 from nlf_sb3.segments import ExpertSegment
+from nlf_sb3.wrappers.marks import StepMark
 
 _SHARED = frozenset(
-    {type(None), bool, int, float, complex, str, bytes, Feedback, ExpertSegment}
+    {type(None), bool, int, float, complex, str, bytes, Feedback, ExpertSegment, StepMark}
     | {np.bool_, np.float16, np.float32, np.float64, np.int8, np.int16, np.int32, np.int64}
     | {np.uint8, np.uint16, np.uint32, np.uint64}
 )

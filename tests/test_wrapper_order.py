@@ -3,12 +3,13 @@
 import gymnasium as gym
 import numpy as np
 import pytest
+from gymnasium import spaces
 from gymnasium.wrappers import RescaleAction, TimeLimit
 from helpers import ToyEnv, box_expert, teacher
 from stable_baselines3.common.monitor import Monitor
-from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv
+from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnvWrapper, VecFrameStack, VecMonitor
 
-from nlf_sb3 import PPO, FeedbackError, FeedbackWrapper, TrajectoryInjection
+from nlf_sb3 import PPO, Demonstrations, FeedbackError, FeedbackWrapper, TrajectoryInjection
 
 
 class Flip(gym.ActionWrapper):
@@ -26,8 +27,15 @@ class Less(gym.RewardWrapper):
         return float(reward) - 1
 
 
+StickyAction = getattr(gym.wrappers, "StickyAction", Flip)  # which Gymnasium 1.0 brought
+
+
 def rescale(env):
     return RescaleAction(env, np.float32(-2.0), np.float32(2.0))
+
+
+def sticky(env):
+    return StickyAction(env, 0.5)
 
 
 def limited(env):
@@ -41,19 +49,21 @@ INNER = {
 }
 
 
-def learner(env):
-    return PPO("MlpPolicy", env, n_steps=16, batch_size=16, n_epochs=1, device="cpu", seed=0)
+def learner(env, **kwargs):
+    return PPO("MlpPolicy", env, n_steps=16, batch_size=16, n_epochs=1, device="cpu", seed=0, **kwargs)
+
+
+CHANGE_ACTIONS = (Flip, rescale) if StickyAction is Flip else (Flip, rescale, sticky)
 
 
 @pytest.mark.parametrize(
     ("inner", "outer"),
-    [(inner, outer) for inner in INNER for outer in (Flip, rescale)] + [("fork", outer) for outer in (Double, Less, limited)],
+    [(inner, outer) for inner in INNER for outer in CHANGE_ACTIONS] + [("fork", outer) for outer in (Double, Less, limited)],
 )
 def test_what_changes_the_expert_s_part_must_be_inside(inner, outer):
-    model = learner(DummyVecEnv([lambda: Monitor(outer(INNER[inner]()))]))
+    env = DummyVecEnv([lambda: Monitor(outer(INNER[inner]()))])
     with pytest.raises(FeedbackError, match=r"(FeedbackWrapper|TrajectoryInjection): .*(is around it|acts in).* inside"):
-        model.learn(16)
-    assert model.num_timesteps == 0
+        learner(env)
 
 
 @pytest.mark.parametrize(
@@ -68,9 +78,79 @@ def test_another_space_is_seen_in_other_processes_too():
     env = SubprocVecEnv([lambda: rescale(FeedbackWrapper(ToyEnv(), teacher(box_expert)))])
     try:
         with pytest.raises(FeedbackError, match=r"FeedbackWrapper: the learner acts in Box\(-2.0"):
-            learner(env).learn(16)
+            learner(env)
     finally:
         env.close()
+
+
+def test_an_environment_that_is_set_later_is_checked_before_the_first_step():
+    model = learner(DummyVecEnv([ToyEnv]))
+    model.set_env(DummyVecEnv([lambda: Flip(INNER["feedback"]())]))
+    with pytest.raises(FeedbackError, match="FeedbackWrapper: Flip is around it"):
+        model.learn(16)
+    assert model.num_timesteps == 0
+
+
+class VecRescale(VecEnvWrapper):
+    def __init__(self, venv):
+        super().__init__(venv, action_space=spaces.Box(-0.5, 0.5, (2,), np.float32))
+
+    def reset(self):
+        return self.venv.reset()
+
+    def step_async(self, actions):
+        self.venv.step_async(2 * actions)
+
+    def step_wait(self):
+        return self.venv.step_wait()
+
+
+class RescalesMonitor(VecMonitor):
+    """Of a type that is known to leave observations alone, which says nothing of actions."""
+
+    def __init__(self, venv):
+        super().__init__(venv)
+        self.action_space = spaces.Box(-0.5, 0.5, (2,), np.float32)
+
+    def step_async(self, actions):
+        self.venv.step_async(2 * actions)
+
+
+@pytest.mark.parametrize("inner", INNER)
+def test_a_wrapper_of_a_vectorised_environment_with_another_action_space_is_refused_by_name(inner):
+    env = VecMonitor(VecRescale(VecMonitor(DummyVecEnv([INNER[inner]]))))
+    with pytest.raises(FeedbackError, match=r"(FeedbackWrapper|TrajectoryInjection): VecRescale is around it.*Box\(-0.5"):
+        learner(env)
+
+
+def shown():
+    return Demonstrations(np.zeros((4, 3), np.float32), np.zeros((4, 2), np.float32))
+
+
+@pytest.mark.parametrize("wrapper", [VecRescale, RescalesMonitor])
+@pytest.mark.parametrize("told", [lambda: {"expert": box_expert}, lambda: {"demonstrations": shown()}])
+def test_an_expert_s_actions_are_refused_where_the_learner_acts_in_another_space(wrapper, told):
+    env = VecMonitor(wrapper(DummyVecEnv([ToyEnv])))
+    with pytest.raises(FeedbackError, match=rf"environments' own actions, Box\(-1.0.*Box\(-0.5.*{wrapper.__name__}"):
+        learner(env, **told())
+    learner(env).learn(16)  # as SB3 does, without anything that an action could mean
+
+
+@pytest.mark.parametrize("around", ["unknown", "stack"])
+def test_demonstrations_whose_observations_can_not_be_repeated_are_refused_before_the_first_step(around):
+    class Doubles(VecEnvWrapper):
+        def reset(self):
+            return 2 * self.venv.reset()
+
+        def step_wait(self):
+            observations, *rest = self.venv.step_wait()
+            return 2 * observations, *rest
+
+    env = DummyVecEnv([ToyEnv])
+    env = Doubles(env) if around == "unknown" else VecFrameStack(env, 2)
+    with pytest.raises(FeedbackError, match="Doubles" if around == "unknown" else "VecFrameStack"):
+        learner(env, demonstrations=shown()).learn(16, callback=lambda *_: pytest.fail("took a step"))
+    learner(env, demonstrations=shown(), alpha=1.0).learn(16)  # imitates nothing
 
 
 def test_settings_that_were_changed_after_construction_are_checked_before_the_first_step():

@@ -7,13 +7,12 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from stable_baselines3.common.vec_env import unwrap_vec_normalize
 
 from nlf_sb3.algorithms.imitation import in_policy_scale
 from nlf_sb3.algorithms.lost_feedback import lost_feedback
 from nlf_sb3.algorithms.staging import StagesInjection
 from nlf_sb3.algorithms.statistics import FeedbackStatistics, expert_agreement
-from nlf_sb3.algorithms.wrapper_order import check_wrapper_order
+from nlf_sb3.algorithms.vec_envs import innermost_statistics
 from nlf_sb3.buffers.labels import NO_LABEL, keep_feedback
 from nlf_sb3.errors import FeedbackError
 from nlf_sb3.feedback import (
@@ -60,7 +59,6 @@ class CollectsFeedback(StagesInjection):
                 "imitation='kl' needs expert=, an expert with a distribution. Pass one, or use imitation='nll'."
             )
         self._check_settings()
-        check_wrapper_order(self.env)
         result = super()._setup_learn(*args, **kwargs)
         assert self.env is not None
         if self.num_timesteps == 0:
@@ -78,10 +76,8 @@ class CollectsFeedback(StagesInjection):
 
     def _original_observations(self) -> Observations | None:
         """The last observations before VecNormalize changed them, if an expert needs them and it did."""
-        vec_normalize = None if self.env is None else unwrap_vec_normalize(self.env)
-        if self.expert is None or vec_normalize is None or not vec_normalize.norm_obs:
-            return None
-        return vec_normalize.get_original_obs()
+        vec_normalize = None if self.env is None or self.expert is None else innermost_statistics(self.env)
+        return None if vec_normalize is None else vec_normalize.get_original_obs()
 
     def _update_info_buffer(self, infos: list[dict[str, Any]], dones: np.ndarray | None = None) -> None:
         # Called between env.step and rollout_buffer.add, so that the buffer's position is this step's row.
@@ -94,7 +90,7 @@ class CollectsFeedback(StagesInjection):
             if FEEDBACK_ERROR_KEY in info:
                 self._refuse(env, str(info[FEEDBACK_ERROR_KEY]))
             if FEEDBACK_KEY in info:
-                self._receive(env, info[FEEDBACK_KEY], self._stage_feedback)
+                self._receive(env, self._in_own_steps(env, info[FEEDBACK_KEY]), self._stage_feedback)
             if EXPERT_SEGMENT_KEY in info:
                 self._receive(env, info[EXPERT_SEGMENT_KEY], self._stage_segment)
             if EXECUTED_ACTION_KEY in info:

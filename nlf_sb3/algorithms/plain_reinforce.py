@@ -211,7 +211,8 @@ class PlainREINFORCE(OnPolicyAlgorithm):
         callback.on_rollout_start()
         while rollout_buffer.n_episodes < self.n_episodes:
             actions, values, log_probs = self._sample_actions(self._last_obs)
-            new_obs, rewards, dones, infos = env.step(self._to_environment_scale(actions))
+            clipped_actions = self._to_environment_scale(actions)  # callbacks find it by this name in every algorithm
+            new_obs, rewards, dones, infos = env.step(clipped_actions)
             self.num_timesteps += env.num_envs
             callback.update_locals(locals())
             if not callback.on_step():

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
+from nlf_sb3.algorithms.checking import ChecksSteps
 from nlf_sb3.algorithms.imitation import in_policy_scale
 from nlf_sb3.algorithms.injection_weights import check_expert_log_probs
-from nlf_sb3.algorithms.progress import TellsProgress
 from nlf_sb3.algorithms.statistics import FeedbackStatistics
 from nlf_sb3.algorithms.vec_envs import check_vec_wrappers
 from nlf_sb3.algorithms.wrapper_order import ask_wrappers
@@ -20,7 +20,7 @@ from nlf_sb3.validation import check_actions
 from nlf_sb3.wrappers import TrajectoryInjection
 
 
-class StagesInjection(TellsProgress):
+class StagesInjection(ChecksSteps):
     """Checks what an expert did in an environment, and hands it to the rollout buffer."""
 
     rollout_buffer: Any

@@ -17,14 +17,15 @@ from stable_baselines3.common.vec_env import (
     VecTransposeImage,
     VecVideoRecorder,
     is_vecenv_wrapped,
-    unwrap_vec_normalize,
 )
 
 from nlf_sb3.errors import FeedbackError
 from nlf_sb3.segments import Observations
 
-_KNOWN = (VecTransposeImage, VecNormalize, VecFrameStack, VecCheckNan, VecMonitor, VecVideoRecorder)
-"""Wrappers of which it is known what they do to observations; the last three leave them alone."""
+LEAVE_OBSERVATIONS = (VecCheckNan, VecMonitor, VecVideoRecorder)
+"""Wrappers that leave observations alone."""
+KNOWN_WRAPPERS = (VecTransposeImage, VecNormalize, VecFrameStack, *LEAVE_OBSERVATIONS)
+"""Wrappers of which it is known what they do to observations."""
 
 
 def to_policy_observations(env: VecEnv, observations: Observations) -> Observations:
@@ -37,12 +38,21 @@ def to_policy_observations(env: VecEnv, observations: Observations) -> Observati
     :raises FeedbackError: If a wrapper changes observations in a way that isn't known here, or stacks frames,
         which single observations have no past for
     """
+    check_demonstrations_pass(env)
+    return episode_to_policy_observations(env, observations)  # type: ignore[no-any-return]
+
+
+def check_demonstrations_pass(env: VecEnv) -> None:
+    """
+    :param env: The learner's environment
+    :raises FeedbackError: If a wrapper changes observations in a way that isn't known here, or stacks frames
+    """
+    check_vec_wrappers(env)
     if is_vecenv_wrapped(env, VecFrameStack):
         raise FeedbackError(
             "VecFrameStack stacks each observation on those before it, and a demonstration has none. Use Gymnasium's "
             "FrameStackObservation inside the environment, and demonstrations with stacked frames."
         )
-    return episode_to_policy_observations(env, observations)  # type: ignore[no-any-return]
 
 
 def episode_to_policy_observations(env: VecEnv, observations: Any) -> Any:
@@ -55,7 +65,7 @@ def episode_to_policy_observations(env: VecEnv, observations: Any) -> Any:
     :raises FeedbackError: If a wrapper changes observations in a way that isn't known here
     """
     check_vec_wrappers(env)
-    for wrapper in reversed(list(_wrappers(env))):
+    for wrapper in reversed(list(wrappers_of(env))):
         if isinstance(wrapper, VecTransposeImage):
             observations = wrapper.transpose_observations(observations)
         elif isinstance(wrapper, VecNormalize):
@@ -79,10 +89,12 @@ def to_policy_rewards(env: VecEnv, rewards: np.ndarray) -> np.ndarray:
     """
     :param env: The learner's environment
     :param rewards: As one environment returns them, ``[n]``
-    :return: As the learner gets them: scaled by VecNormalize's frozen statistics, if there are any
+    :return: As the learner gets them: scaled by the frozen statistics of each VecNormalize
     """
-    vec_normalize = unwrap_vec_normalize(env)
-    return rewards if vec_normalize is None else vec_normalize.normalize_reward(rewards)
+    for wrapper in reversed(list(wrappers_of(env))):
+        if isinstance(wrapper, VecNormalize):
+            rewards = wrapper.normalize_reward(rewards)
+    return rewards
 
 
 def check_vec_wrappers(env: VecEnv) -> None:
@@ -90,7 +102,7 @@ def check_vec_wrappers(env: VecEnv) -> None:
     :param env: The learner's environment
     :raises FeedbackError: If a wrapper changes observations in a way that isn't known here
     """
-    unknown = [type(wrapper).__name__ for wrapper in _wrappers(env) if not isinstance(wrapper, _KNOWN)]
+    unknown = [type(wrapper).__name__ for wrapper in wrappers_of(env) if not isinstance(wrapper, KNOWN_WRAPPERS)]
     if unknown:
         raise FeedbackError(
             f"{unknown[0]} changes observations in a way that can't be repeated for expert rows. "
@@ -103,10 +115,8 @@ def check_expert_observes(env: VecEnv) -> None:
     :param env: The learner's environment
     :raises FeedbackError: If a wrapper may change observations in a way that can't be undone for an ``expert=``
     """
-    kept = unwrap_vec_normalize(env)
-    for wrapper in _wrappers(env):
-        is_lost = isinstance(wrapper, VecNormalize) and wrapper.norm_obs and wrapper is not kept
-        if is_lost or not isinstance(wrapper, _KNOWN):
+    for wrapper in wrappers_of(env):
+        if not isinstance(wrapper, KNOWN_WRAPPERS):
             raise FeedbackError(
                 f"expert= is shown the environment's own observations, and {type(wrapper).__name__} may change them in a way "
                 "that can't be undone. Ask the expert inside the environment instead: FeedbackWrapper(env, "
@@ -120,13 +130,14 @@ def as_environment_gave_them(env: VecEnv, observations: Any, *, before_statistic
 
     :param env: The learner's environment
     :param observations: Rows of a rollout buffer, ``[n, ...]`` or a dict of such
-    :param before_statistics: Whether the rows are those that VecNormalize got, not those that left the last wrapper
+    :param before_statistics: Whether the rows are those that the innermost VecNormalize got, not those that left the last
+        wrapper
     :return: The same in the layout and dtype of the environment's own space: of stacked frames the newest
     :raises FeedbackError: If a wrapper may change observations in a way that can't be undone
     """
     check_expert_observes(env)
-    vec_normalize = unwrap_vec_normalize(env)
-    for wrapper in _wrappers(env if vec_normalize is None or not before_statistics else vec_normalize.venv):
+    vec_normalize = innermost_statistics(env)
+    for wrapper in wrappers_of(env if vec_normalize is None or not before_statistics else vec_normalize.venv):
         if isinstance(wrapper, VecTransposeImage) and not wrapper.skip:
             observations = _with_channels_last(observations, getattr(wrapper, "image_space_keys", None))
         elif isinstance(wrapper, VecFrameStack):
@@ -137,7 +148,29 @@ def as_environment_gave_them(env: VecEnv, observations: Any, *, before_statistic
     return _as_in_space(observations, space)
 
 
-def _wrappers(env: VecEnv) -> Iterator[VecEnvWrapper]:
+def innermost_statistics(env: VecEnv) -> VecNormalize | None:
+    """
+    :param env: The learner's environment
+    :return: The VecNormalize that observations come to before any other changes their scale
+    """
+    found = [one for one in wrappers_of(env) if isinstance(one, VecNormalize) and one.norm_obs]
+    return found[-1] if found else None
+
+
+def observations_as_given(env: VecEnv, observations: Any) -> Any:
+    """
+    :param env: The learner's environment
+    :param observations: The last that it returned, ``[n_envs, *obs_shape]`` or a dict of such
+    :return: The same as the environments gave them; None if a wrapper isn't known here
+    """
+    if not all(isinstance(wrapper, KNOWN_WRAPPERS) for wrapper in wrappers_of(env)):
+        return None
+    vec_normalize = innermost_statistics(env)
+    given = observations if vec_normalize is None else vec_normalize.old_obs
+    return as_environment_gave_them(env, given, before_statistics=vec_normalize is not None)
+
+
+def wrappers_of(env: VecEnv) -> Iterator[VecEnvWrapper]:
     """The wrappers of a vectorised environment, the outermost first."""
     while isinstance(env, VecEnvWrapper):
         yield env

@@ -16,6 +16,7 @@ from nlf_sb3.language.tokenizers import Prompt, as_tokenizer
 from nlf_sb3.segments import ExpertSegment
 from nlf_sb3.whole_numbers import check_whole_number
 from nlf_sb3.wrappers.feedback import add_error
+from nlf_sb3.wrappers.marks import STEP_MARK_KEY, StepMarker
 
 EXPECTED_RESPONSE_KEY = "expected_response"
 EXPECTED_REWARD_KEY = "expected_reward"
@@ -86,14 +87,24 @@ class TokenLevel(gym.Wrapper):
             allowed = np.ones(n_tokens, dtype=bool)
             allowed[list(self.forbidden_tokens)] = False
             self.action_masks = allowed.copy
+        self._marker = StepMarker(self, "tokens")
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict[str, Any]]:
         observation, info = self.env.reset(seed=seed, options=options)
         self._begin_turn(observation)
-        return self._observe(), info
+        context = self._observe()
+        self._marker.begin(context, None)
+        return context, info
 
     def step(self, action: Any) -> tuple[np.ndarray, Any, bool, bool, dict[str, Any]]:
-        token = int(action)
+        *returned, info = self._add_token(int(action))
+        mark = self._marker.step(action, tuple(returned), None)
+        info.pop(STEP_MARK_KEY, None)  # of a wrapper inside, whose steps are whole responses
+        if EXPERT_SEGMENT_KEY in info:
+            info[STEP_MARK_KEY] = mark
+        return *returned, info
+
+    def _add_token(self, token: int) -> tuple[np.ndarray, Any, bool, bool, dict[str, Any]]:
         self._tokens[self._length] = token
         self._length += 1
         is_over = token == self.tokenizer.eos

@@ -15,6 +15,7 @@ from nlf_sb3.errors import FeedbackError
 from nlf_sb3.feedback import EXECUTED_ACTION_KEY, FEEDBACK_ERROR_KEY, FEEDBACK_KEY, TASK_REWARD_KEY, Feedback
 from nlf_sb3.teachers.teachers import Teacher, Transition, as_teacher, check_feedback, seed_teacher
 from nlf_sb3.wrappers.asking import MaskReader
+from nlf_sb3.wrappers.marks import STEP_MARK_KEY, StepMarker
 
 
 class FeedbackWrapper(gym.Wrapper, gym.utils.RecordConstructorArgs):
@@ -28,8 +29,8 @@ class FeedbackWrapper(gym.Wrapper, gym.utils.RecordConstructorArgs):
     >>> from nlf_sb3.teachers import ScoreTeacher
     >>> env = FeedbackWrapper(gym.make("CartPole-v1"), ScoreTeacher(lambda step: 1 - abs(step.observation[2])))
     >>> _ = env.reset(seed=0)
-    >>> sorted(env.step(0)[4])
-    ['feedback']
+    >>> env.step(0)[4]["feedback"].score > 0.9
+    True
 
     :param env: The environment
     :param teachers: One teacher or several; any function from a
@@ -70,6 +71,8 @@ class FeedbackWrapper(gym.Wrapper, gym.utils.RecordConstructorArgs):
         self._observation: Any = None
         self._action_masks = MaskReader(env)
         self._step = 0
+        # Whoever makes texts of a learner's actions, such as TokenLevel, takes several steps for one here.
+        self._marker = None if isinstance(env.action_space, gym.spaces.Text) else StepMarker(self, "feedback")
 
     @property
     def feedback_action_space(self) -> gym.Space:
@@ -82,10 +85,13 @@ class FeedbackWrapper(gym.Wrapper, gym.utils.RecordConstructorArgs):
         observation, info = self.env.reset(seed=seed, options=options)
         self._observation = copy_observation(observation)
         self._step = 0
+        if self._marker is not None:
+            info = {**info, STEP_MARK_KEY: self._marker.begin(observation, info.get(STEP_MARK_KEY))}
         return observation, info
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         masks = self._action_masks()
+        received = action
         observation, reward, terminated, truncated, info = self.env.step(action)
         info = dict(info)  # an environment may hand out the same dict at every step
         action = info.get(EXECUTED_ACTION_KEY, action)  # where an expert took over, the teacher sees what it did
@@ -104,6 +110,9 @@ class FeedbackWrapper(gym.Wrapper, gym.utils.RecordConstructorArgs):
             reward = self._reward(float(reward), feedback)
         self._observation = copy_observation(observation)
         self._step += 1
+        if self._marker is not None:
+            returned = (observation, reward, terminated, truncated)
+            info[STEP_MARK_KEY] = self._marker.step(received, returned, info.get(STEP_MARK_KEY))
         return observation, reward, terminated, truncated, info
 
     def _reward(self, task_reward: float, feedback: Feedback | None) -> float:

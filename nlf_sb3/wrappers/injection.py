@@ -7,10 +7,12 @@ from typing import Any, Literal
 
 import gymnasium as gym
 
+from nlf_sb3.feedback import EXECUTED_ACTION_KEY
 from nlf_sb3.seeding import derived_generator, derived_seed
 from nlf_sb3.teachers.any_expert import as_expert
 from nlf_sb3.wrappers.experts_steps import ForkPoints, GuideSteps, Schedule
 from nlf_sb3.wrappers.forks import ForkedEpisodes
+from nlf_sb3.wrappers.marks import STEP_MARK_KEY, StepMarker
 from nlf_sb3.wrappers.takeovers import TakenOverEpisodes
 from nlf_sb3.wrappers.twins import make_twin
 
@@ -96,6 +98,7 @@ class TrajectoryInjection(gym.Wrapper, gym.utils.RecordConstructorArgs):
         else:
             self._episodes = TakenOverEpisodes(env, self.expert)
         self._fork_rng = derived_generator(None, "forks")
+        self._marker = StepMarker(self, mode)
 
     @property
     def injection_action_space(self) -> gym.Space:
@@ -122,11 +125,16 @@ class TrajectoryInjection(gym.Wrapper, gym.utils.RecordConstructorArgs):
             self.expert.seed(derived_seed(seed, "expert"))
         steps = self._points.draw(self._fork_rng)
         if isinstance(self._episodes, ForkedEpisodes):
-            return self._episodes.begin(seed, options, steps.start)
-        return self._episodes.begin(seed, options, steps)
+            observation, info = self._episodes.begin(seed, options, steps.start)
+        else:
+            observation, info = self._episodes.begin(seed, options, steps)
+        return observation, {**info, STEP_MARK_KEY: self._marker.begin(observation, info.get(STEP_MARK_KEY))}
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
-        return self._episodes.step(action)
+        *returned, info = self._episodes.step(action)  # with an info that is ours to change
+        executed = None if self.injection_mode == "fork" else info.get(EXECUTED_ACTION_KEY)
+        info[STEP_MARK_KEY] = self._marker.step(action, tuple(returned), info.get(STEP_MARK_KEY), executed)
+        return *returned, info
 
     def close(self) -> None:
         if self.twin is not None:

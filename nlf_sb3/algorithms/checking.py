@@ -1,0 +1,82 @@
+"""Refuse environments whose wrappers make others of an expert's actions, episodes or steps, as early as that shows."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.vec_env import VecEnv
+
+from nlf_sb3.algorithms.progress import TellsProgress
+from nlf_sb3.algorithms.step_check import StepCheck, TakenStep
+from nlf_sb3.algorithms.wrapper_order import check_wrapper_order
+from nlf_sb3.errors import FeedbackError
+from nlf_sb3.feedback import Feedback
+
+
+class ChecksSteps(TellsProgress):
+    """Checks wrappers when the model is made and before it learns, and each step against our wrappers' marks."""
+
+    _step_check: StepCheck | None = None
+    _callback_of_rollout: BaseCallback | None = None
+
+    def _check_settings(self) -> None:
+        super()._check_settings()
+        if self.env is not None:
+            check_wrapper_order(self.env, is_told_actions=self.expert is not None or self.demonstrations is not None)
+
+    def _setup_learn(self, *args: Any, **kwargs: Any) -> Any:
+        before = self._last_obs
+        result = super()._setup_learn(*args, **kwargs)
+        assert self.env is not None
+        self._step_check = StepCheck(
+            self.env,
+            is_fresh=self._last_obs is not before,
+            observations=self._last_obs,
+            reads_text=self.interpreter is not None or len(self.auxiliary_losses) > 0,
+            pays_segments=self.expert_segments == "inject",
+        )
+        return result
+
+    def collect_rollouts(self, env: VecEnv, callback: BaseCallback, *args: Any, **kwargs: Any) -> bool:
+        """
+        As in the original.
+
+        :param env: As in the original
+        :param callback: As in the original
+        :return: As in the original
+        """
+        self._callback_of_rollout = callback
+        try:
+            return super().collect_rollouts(env, callback, *args, **kwargs)
+        finally:
+            self._callback_of_rollout = None
+
+    def _update_info_buffer(self, infos: list[dict[str, Any]], dones: np.ndarray | None = None) -> None:
+        super()._update_info_buffer(infos, dones)
+        step = self._step_of(infos)
+        if step is not None and self._step_check is not None:
+            try:
+                self._step_check(step)
+            except FeedbackError as error:  # on_error="skip" can't help: every step is of this kind
+                raise FeedbackError(f"step {self.num_timesteps}: {error}") from None
+
+    def _step_of(self, infos: list[dict[str, Any]]) -> TakenStep | None:
+        """The step that brought these infos, by the variables that SB3 gives to callbacks."""
+        seen = {} if self._callback_of_rollout is None else self._callback_of_rollout.locals
+        if seen.get("infos") is not infos:
+            return None
+        sent = seen["clipped_actions"] if "clipped_actions" in seen else seen["actions"]
+        return TakenStep(sent, seen["rewards"], seen["dones"], infos, seen["new_obs"])
+
+    def _in_own_steps(self, env: int, feedback: Any) -> Any:
+        """Feedback whose ``steps_ago`` counts the learner's steps: a wrapper's reset may have taken others."""
+        if self._step_check is None or not isinstance(feedback, Feedback) or not feedback.steps_ago:
+            return feedback
+        steps_ago = self._step_check.steps_ago(env, feedback.steps_ago)
+        return feedback if steps_ago == feedback.steps_ago else replace(feedback, steps_ago=steps_ago)
+
+    def _excluded_save_params(self) -> list[str]:
+        return [*super()._excluded_save_params(), "_step_check", "_callback_of_rollout"]
