@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
+import numpy as np
+import torch as th
 from gymnasium import spaces
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from nlf_sb3 import PPO, REINFORCE
 from nlf_sb3.language import ByteTokenizer, CausalLMPolicy, TokenEpisodeBuffer, TokenLevel, TokenRolloutBuffer
+from nlf_sb3.language.contexts import EMPTY
 
 BYTES = ByteTokenizer()
 EOS = BYTES.eos
+LORA = {"r": 4, "init_lora_weights": False, "target_modules": ["q_proj", "v_proj"]}
 
 
 class ScriptedEnv(gym.Env):
@@ -67,3 +73,52 @@ def reinforce(env: Any, policy_kwargs: dict[str, Any] | None = None, **settings:
 def ppo(env: Any, policy_kwargs: dict[str, Any] | None = None, **settings: Any) -> PPO:
     settings = {"n_steps": 12, "batch_size": 2, "n_epochs": 1, "seed": 1, "gamma": 1.0, "device": "cpu", **settings}
     return PPO(CausalLMPolicy, env, rollout_buffer_class=TokenRolloutBuffer, policy_kwargs=policy_kwargs, **settings)
+
+
+def policy(**kwargs: Any) -> CausalLMPolicy:
+    env = token_env()
+    th.manual_seed(0)
+    return CausalLMPolicy(env.observation_space, env.action_space, lambda _: 1e-2, **kwargs)
+
+
+def enliven(policy: CausalLMPolicy, seed: int = 1) -> CausalLMPolicy:
+    """Weights far enough from the start that distributions differ from state to state, and values from 0."""
+    generator = th.Generator().manual_seed(seed)
+    with th.no_grad():
+        for parameter in policy.parameters():
+            if parameter.requires_grad:
+                parameter += 0.1 * th.randn(parameter.shape, generator=generator)
+    return policy
+
+
+def padded(*rows: list[int], length: int = 24) -> np.ndarray:
+    array = np.full((len(rows), length), EMPTY, dtype=np.int64)
+    for row, tokens in zip(array, rows, strict=True):
+        row[: len(tokens)] = tokens
+    return array
+
+
+def save_llama(folder: Any, generation: dict[str, Any] | None = None, vocab_size: int = 258, spread: float = 8.0) -> str:
+    """A small model whose next token depends on the text, in a folder with such a generation_config.json."""
+    import transformers
+
+    config = transformers.LlamaConfig(
+        vocab_size=vocab_size,
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        max_position_embeddings=64,
+        bos_token_id=None,
+        eos_token_id=EOS,
+    )
+    th.manual_seed(0)
+    model = transformers.LlamaForCausalLM(config)
+    with th.no_grad():
+        for parameter in model.parameters():
+            if parameter.dim() > 1:
+                parameter *= spread
+    model.save_pretrained(folder)
+    if generation is not None:
+        (Path(folder) / "generation_config.json").write_text(json.dumps(generation))
+    return str(folder)

@@ -8,36 +8,10 @@ import torch as th
 
 pytest.importorskip("transformers")
 
-from language_helpers import BYTES, EOS, ppo, reinforce, token_env, vec_env
+from language_helpers import BYTES, EOS, LORA, enliven, padded, policy, ppo, reinforce, token_env, vec_env
 
 from nlf_sb3.language import ByteTokenizer, CausalLMPolicy, TokenContexts
-from nlf_sb3.language.contexts import EMPTY
 from nlf_sb3.language.responding import respond
-
-LORA = {"r": 4, "init_lora_weights": False, "target_modules": ["q_proj", "v_proj"]}
-
-
-def policy(**kwargs):
-    env = token_env()
-    th.manual_seed(0)
-    return CausalLMPolicy(env.observation_space, env.action_space, lambda _: 1e-2, **kwargs)
-
-
-def enliven(policy, seed=1):
-    """Weights far enough from the start that distributions differ from state to state, and values from 0."""
-    generator = th.Generator().manual_seed(seed)
-    with th.no_grad():
-        for parameter in policy.parameters():
-            if parameter.requires_grad:
-                parameter += 0.1 * th.randn(parameter.shape, generator=generator)
-    return policy
-
-
-def padded(*rows, length=24):
-    array = np.full((len(rows), length), EMPTY, dtype=np.int64)
-    for row, tokens in zip(array, rows, strict=True):
-        row[: len(tokens)] = tokens
-    return array
 
 
 class Rows:

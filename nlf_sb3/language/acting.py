@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import numpy as np
 import torch as th
 from torch import nn
 
-from nlf_sb3.language.contexts import as_padded
+from nlf_sb3.language.contexts import EMPTY, as_padded
+from nlf_sb3.language.distributions import TokenDistribution
 from nlf_sb3.language.generation import CachedContexts
 from nlf_sb3.language.top_k import FrozenTopK
 
 if TYPE_CHECKING:
-    from nlf_sb3.language.distributions import TokenDistribution
-    from nlf_sb3.language.models import BodyAndHead
+    from nlf_sb3.language.body_and_head import BodyAndHead
 
 SelfActs = TypeVar("SelfActs", bound="ActsTokenByToken")
 
@@ -60,18 +63,71 @@ class ActsTokenByToken(nn.Module):
         return self._next_tokens(obs, deterministic, keeps_top_k=True)
 
     @th.no_grad()
+    def generate(
+        self,
+        prompts: Sequence[Sequence[int]],
+        max_new_tokens: int,
+        *,
+        end: int,
+        deterministic: bool = False,
+        temperature: float | None = None,
+    ) -> list[list[int]]:
+        """
+        What follows on each prompt, all side by side, by the same distribution as :meth:`forward`.
+
+        A rollout under way, its cache and its random choices aside, goes on as if nothing had happened.
+
+        :param prompts: Tokens, at least one each
+        :param max_new_tokens: The longest response
+        :param end: The token that ends a response
+        :param deterministic: Take the likeliest
+        :param temperature: Of samples; None for the policy's
+        :return: The tokens of each response, without the end
+        """
+        lengths = np.array([len(prompt) for prompt in prompts])
+        contexts = np.full((len(prompts), int(lengths.max(initial=0)) + max_new_tokens), EMPTY, dtype=np.int64)
+        for row, prompt in zip(contexts, prompts, strict=True):
+            row[: len(prompt)] = prompt
+        made = np.full((len(prompts), max_new_tokens), end, dtype=np.int64)
+        cached, rows = CachedContexts(self._parts, self._weights_version), np.arange(len(prompts))
+        with self.without_dropout():
+            for step in range(max_new_tokens):
+                hidden = cached.last_hidden(contexts, lengths, self.device)
+                log_probs = self._log_probs_of(self._parts.head(hidden), temperature)
+                acting = self._acting_distribution(contexts, lengths, log_probs, keeps_top_k=False)
+                made[:, step] = acting.get_actions(deterministic=deterministic).cpu().numpy()
+                if (made == end).any(axis=1, where=np.arange(max_new_tokens) <= step).all():
+                    break
+                contexts[rows, lengths] = made[:, step]  # those that have ended go on too, so that all stay in the cache
+                lengths = lengths + 1
+        return [row[: int((row == end).argmax()) if (row == end).any() else None].tolist() for row in made]
+
+    @contextlib.contextmanager
+    def without_dropout(self) -> Iterator[None]:
+        """While active, the language model has no dropout."""
+        was_training = self.language_model.training
+        self.language_model.eval()
+        try:
+            yield
+        finally:
+            self.language_model.train(was_training)
+
+    @th.no_grad()
     def _next_tokens(self, obs: Any, deterministic: bool, keeps_top_k: bool) -> tuple[th.Tensor, th.Tensor, th.Tensor]:
         contexts, lengths = as_padded(obs)
         hidden = self._cached.last_hidden(contexts, lengths, self.device)
-        distribution = self._distribution_of(hidden)
+        log_probs = self._distribution_of(hidden).distribution.logits
+        acting = self._acting_distribution(contexts, lengths, log_probs, keeps_top_k=keeps_top_k)
+        actions = acting.get_actions(deterministic=deterministic)
+        return actions, self.value_net(hidden), acting.log_prob(actions)
+
+    def _acting_distribution(
+        self, contexts: np.ndarray, lengths: np.ndarray, log_probs: th.Tensor, *, keeps_top_k: bool
+    ) -> TokenDistribution:
+        """What is sampled from: all tokens, or the likeliest k."""
         if self._top_k is not None:
-            kept = self._top_k.freeze(contexts, lengths, distribution.distribution.logits, keeps=keeps_top_k)
-            actions = kept.mode() if deterministic else kept.sample()
-            log_prob = kept.log_prob(actions)
-        else:
-            actions = distribution.get_actions(deterministic=deterministic)
-            log_prob = distribution.log_prob(actions)
-        return actions, self.value_net(hidden), log_prob
+            return self._top_k.freeze(contexts, lengths, log_probs, keeps=keeps_top_k)
+        return TokenDistribution(log_probs.shape[1]).proba_distribution(log_probs)
 
     def _predict(self, observation: Any, deterministic: bool = False) -> th.Tensor:
         return self._next_tokens(observation, deterministic, keeps_top_k=False)[0]
@@ -81,3 +137,5 @@ class ActsTokenByToken(nn.Module):
         def _weights_version(self) -> int: ...
 
         def _distribution_of(self, hidden: th.Tensor) -> TokenDistribution: ...
+
+        def _log_probs_of(self, logits: th.Tensor, temperature: float | None = None) -> th.Tensor: ...

@@ -10,7 +10,7 @@ import torch as th
 from torch.nn import functional
 
 from nlf_sb3.errors import require
-from nlf_sb3.language.models import BodyAndHead
+from nlf_sb3.language.body_and_head import BodyAndHead
 
 
 class CachedContexts:

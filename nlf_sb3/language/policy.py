@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import torch as th
@@ -12,10 +13,14 @@ from stable_baselines3.common.type_aliases import Schedule
 from torch import nn
 
 from nlf_sb3.language.acting import ActsTokenByToken
+from nlf_sb3.language.body_and_head import BodyAndHead
+from nlf_sb3.language.checkpointing import enable_checkpointing
 from nlf_sb3.language.contexts import TokenContexts, as_contexts
 from nlf_sb3.language.distributions import FORBIDDEN_LOGIT, TokenDistribution
-from nlf_sb3.language.models import TINY, BodyAndHead, load_causal_lm, with_lora
-from nlf_sb3.language.reference import HasReference
+from nlf_sb3.language.lora_settings import lora_settings
+from nlf_sb3.language.model_checks import check_model
+from nlf_sb3.language.models import TINY, load_model, model_name
+from nlf_sb3.language.reference import HasReference, PartsAsTheyWere
 from nlf_sb3.language.trained_weights import KeepsTrainedWeights
 
 
@@ -30,22 +35,29 @@ class CausalLMPolicy(ActsTokenByToken, HasReference, KeepsTrainedWeights, ActorC
 
     What is saved are the weights that train, and the names by which the rest is found again.
 
+    When a policy is made, two texts are decoded token by token and compared with one pass over each; a model for which they
+    differ is refused (:mod:`~nlf_sb3.language.model_checks`).
+
     :param observation_space: Of a :class:`~nlf_sb3.language.TokenLevel`
     :param action_space: Likewise
     :param lr_schedule: As in SB3
-    :param model: Folder, name on the hub, or ``"tiny"``: 2 layers of width 64 with random weights
+    :param model: Folder, name on the hub, or ``"tiny"``: 2 layers of width 64 with random weights. An adapter's folder, as
+        peft or :meth:`save_pretrained` writes it, goes on training from where it was, on the model that it names.
     :param gguf_file: Name of a GGUF file in that folder, which transformers can read with the package ``gguf``
-    :param lora: Arguments of peft's ``LoraConfig``, such as ``{"r": 8}``: an adapter is trained. None trains the whole model.
+    :param lora: Arguments of peft's ``LoraConfig``, such as ``{"r": 8}``, or one: an adapter is trained. None trains the whole
+        model. For a saved adapter None, or what it has.
     :param temperature: Divides the logits
     :param top_k: Rollouts sample among the likeliest k alone; None for all. Each state's k are kept as they were when
         its action was sampled, so that probabilities in training are relative to the same k. What an expert does is judged
         by the whole distribution.
     :param forbidden_tokens: Tokens that are never sampled
     :param value_detached: Whether the value loss leaves the language model alone
-    :param reference: Keep a frozen copy of the model as it was loaded, for a KL penalty. With ``lora`` the model without its
-        adapter serves as one, without a copy.
+    :param reference: Keep copies of the weights as they were loaded, for a KL penalty. With an adapter there is a reference in
+        any case: the model without a new one, or with a saved one as it was loaded.
     :param dropout: Train with the model's dropout, if it has any. By default it is off: rollouts have none, and a policy
         gradient compares the two.
+    :param gradient_checkpointing: Compute layers again in the backward pass in the place of keeping their states: less
+        memory, more time, the same gradients. Switched on in ``language_model`` itself, it works too.
     :param model_seed: Of the tiny model's weights
     :param optimizer_class: As in SB3
     :param optimizer_kwargs: As in SB3
@@ -60,15 +72,16 @@ class CausalLMPolicy(ActsTokenByToken, HasReference, KeepsTrainedWeights, ActorC
         action_space: spaces.Space,
         lr_schedule: Schedule,
         *,
-        model: str = TINY,
+        model: str | Path = TINY,
         gguf_file: str | None = None,
-        lora: dict[str, Any] | None = None,
+        lora: Mapping[str, Any] | Any | None = None,
         temperature: float = 1.0,
         top_k: int | None = None,
         forbidden_tokens: Iterable[int] = (),
         value_detached: bool = True,
         reference: bool = False,
         dropout: bool = False,
+        gradient_checkpointing: bool = False,
         model_seed: int = 0,
         optimizer_class: type[th.optim.Optimizer] = th.optim.Adam,
         optimizer_kwargs: dict[str, Any] | None = None,
@@ -94,15 +107,16 @@ class CausalLMPolicy(ActsTokenByToken, HasReference, KeepsTrainedWeights, ActorC
             normalize_images=False,
         )
         self._settings: dict[str, Any] = {
-            "model": model,
+            "model": model_name(model),
             "gguf_file": gguf_file,
-            "lora": lora,
+            "lora": lora_settings(lora),
             "temperature": temperature,
             "top_k": top_k,
             "forbidden_tokens": forbidden,
             "value_detached": value_detached,
             "reference": reference,
             "dropout": dropout,
+            "gradient_checkpointing": gradient_checkpointing,
             "model_seed": model_seed,
         }
         self.use_sde = False
@@ -116,16 +130,21 @@ class CausalLMPolicy(ActsTokenByToken, HasReference, KeepsTrainedWeights, ActorC
 
     def _build(self, lr_schedule: Schedule) -> None:
         settings = self._settings
-        causal_lm = load_causal_lm(
-            settings["model"],
+        name, context_length = settings["model"], int(self.observation_space.shape[0])  # type: ignore[index]
+        loaded = load_model(
+            name,
+            settings["lora"],
             n_tokens=self.n_tokens,
-            context_length=int(self.observation_space.shape[0]),  # type: ignore[index]
+            context_length=context_length,
             gguf_file=settings["gguf_file"],
             seed=settings["model_seed"],
         )
-        self._build_reference(causal_lm, settings)
-        self.language_model = causal_lm if settings["lora"] is None else with_lora(causal_lm, settings["lora"])
-        self._parts = BodyAndHead(causal_lm, settings["model"])
+        self.language_model = loaded.language_model
+        self._parts = BodyAndHead(loaded.causal_lm)
+        check_model(self.language_model, self._parts, name, self.n_tokens, context_length)
+        self._build_reference(loaded, settings["reference"])
+        if settings["gradient_checkpointing"]:
+            enable_checkpointing(loaded.causal_lm, self._parts.body, name)
         self.value_net = nn.Linear(self._parts.hidden_size, 1)
         nn.init.zeros_(self.value_net.weight)
         nn.init.zeros_(self.value_net.bias)
@@ -186,10 +205,10 @@ class CausalLMPolicy(ActsTokenByToken, HasReference, KeepsTrainedWeights, ActorC
         """
         return self._values_of(self._hidden_of(as_contexts(obs)))
 
-    def _hidden_of(self, contexts: TokenContexts) -> th.Tensor:
-        """The last hidden state of each row, ``[N, hidden_size]``."""
+    def _hidden_of(self, contexts: TokenContexts, parts: BodyAndHead | PartsAsTheyWere | None = None) -> th.Tensor:
+        """The last hidden state of each row, by the model or by other parts, ``[N, hidden_size]``."""
         tokens, index = contexts.padded()
-        hidden = self._parts.hidden(th.as_tensor(tokens, device=self.device))
+        hidden = (parts or self._parts).hidden(th.as_tensor(tokens, device=self.device))
         at = th.as_tensor(contexts.lengths - 1, dtype=th.long, device=self.device)
         return hidden[th.as_tensor(index, device=self.device), at]
 
@@ -200,11 +219,12 @@ class CausalLMPolicy(ActsTokenByToken, HasReference, KeepsTrainedWeights, ActorC
     def _distribution_of(self, hidden: th.Tensor) -> TokenDistribution:
         return self.action_dist.proba_distribution(self._log_probs_of(self._parts.head(hidden)))  # type: ignore[attr-defined,no-any-return]
 
-    def _log_probs_of(self, logits: th.Tensor) -> th.Tensor:
-        """Log-probabilities of logits, ``[N, V]``."""
+    def _log_probs_of(self, logits: th.Tensor, temperature: float | None = None) -> th.Tensor:
+        """Log-probabilities of logits at a temperature, or at the policy's, ``[N, V]``."""
         logits = logits[:, : self.n_tokens]
-        if self.temperature != 1.0:
-            logits = logits / self.temperature
+        temperature = self.temperature if temperature is None else temperature
+        if temperature != 1.0:
+            logits = logits / temperature
         if len(self._forbidden):
             logits = logits.index_fill(1, self._forbidden, FORBIDDEN_LOGIT)
         return logits.log_softmax(dim=1)

@@ -3,51 +3,99 @@
 from __future__ import annotations
 
 import contextlib
-import copy
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import torch as th
 from torch import nn
+from torch.func import functional_call
 
+from nlf_sb3.language.body_and_head import BodyAndHead
 from nlf_sb3.language.contexts import TokenContexts, as_contexts
-from nlf_sb3.language.models import BodyAndHead
 
 if TYPE_CHECKING:
     from nlf_sb3.language.distributions import TokenDistribution
+    from nlf_sb3.language.models import LoadedModel
+
+
+class PartsAsTheyWere(nn.Module):
+    """
+    A body and a head with some of their weights as they are now.
+
+    :param parts: The body and the head, which go on training
+    :param weights: Those of which copies are kept
+    """
+
+    def __init__(self, parts: BodyAndHead, weights: Iterable[nn.Parameter]) -> None:
+        super().__init__()
+        self._parts = parts
+        name_of: dict[int, str] = {}
+        for weight in weights:
+            name_of[id(weight)] = f"weight_{len(name_of)}"
+            self.register_buffer(name_of[id(weight)], weight.detach().clone(), persistent=False)
+        self._names_in_body, self._names_in_head = (
+            {name: name_of[id(weight)] for name, weight in part.named_parameters() if id(weight) in name_of}
+            for part in (parts.body, parts.head)
+        )
+
+    def hidden(self, tokens: th.Tensor) -> th.Tensor:
+        """As :meth:`~nlf_sb3.language.body_and_head.BodyAndHead.hidden`."""
+        weights = {name: getattr(self, kept) for name, kept in self._names_in_body.items()}
+        inputs = {"input_ids": tokens, "use_cache": False}
+        return functional_call(self._parts.body, weights, (), inputs).last_hidden_state  # type: ignore[no-any-return]
+
+    def head(self, hidden: th.Tensor) -> th.Tensor:
+        """
+        :param hidden: Hidden states, ``[..., hidden_size]``
+        :return: Logits
+        """
+        weights = {name: getattr(self, kept) for name, kept in self._names_in_head.items()}
+        return functional_call(self._parts.head, weights, (hidden,))  # type: ignore[no-any-return]
 
 
 class HasReference(nn.Module):
-    """What a policy says of its reference: with LoRA the model without its adapter, else a frozen copy, if asked for."""
+    """
+    What a policy says of its reference, the model as it was loaded.
+
+    Of a whole model's weights copies are kept, if asked for; of a saved adapter's always. A new adapter is switched off, and
+    copies are kept of the model's weights that train beside it.
+    """
 
     language_model: Any
     action_dist: Any
     _parts: BodyAndHead
 
-    def _build_reference(self, causal_lm: Any, settings: dict[str, Any]) -> None:
-        self._has_adapter = settings["lora"] is not None
-        self.reference_model: Any = None
-        if settings["reference"] and not self._has_adapter:
-            self.reference_model = copy.deepcopy(causal_lm).requires_grad_(False).eval()
-            self._reference_parts = BodyAndHead(self.reference_model, settings["model"])
+    def _build_reference(self, loaded: LoadedModel, wanted: bool) -> None:
+        """
+        :param loaded: The model
+        :param wanted: Whether to keep copies of a whole model
+        """
+        self._is_switched_off = loaded.trains == "new_adapter"
+        self.reference: PartsAsTheyWere | None = None
+        if wanted or loaded.trains != "whole":
+            trained = [weight for weight in loaded.language_model.parameters() if weight.requires_grad]
+            if self._is_switched_off:
+                trained = [weight for weight in trained if id(weight) in loaded.own_weights]
+            self.reference = PartsAsTheyWere(self._parts, trained)
 
     @contextlib.contextmanager
-    def _as_reference(self) -> Iterator[None]:
-        """While active, hidden states and logits are the reference's."""
-        if self.reference_model is None and not self._has_adapter:
+    def _as_reference(self) -> Iterator[PartsAsTheyWere]:
+        """Gives what makes the reference's hidden states and logits while active."""
+        if self.reference is None:
             raise RuntimeError("The policy has no reference. Pass policy_kwargs={'reference': True}, or lora=.")
-        if self._has_adapter:
-            was_training = self.language_model.training
-            with self.language_model.disable_adapter():
-                self.language_model.eval()
-                yield
-            self.language_model.train(was_training)
-            return
-        own, self._parts = self._parts, self._reference_parts
-        try:
+        with self._without_new_adapter(), self.without_dropout():
+            yield self.reference
+
+    @contextlib.contextmanager
+    def _without_new_adapter(self) -> Iterator[None]:
+        if not self._is_switched_off:
             yield
-        finally:
-            self._parts = own
+            return
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Careful, disabling adapter layers with bias")  # those are kept
+            with self.language_model.disable_adapter():
+                yield
 
     @th.no_grad()
     def reference_log_probs(self, obs: Any) -> th.Tensor:
@@ -55,9 +103,8 @@ class HasReference(nn.Module):
         :param obs: Contexts, or padded tokens, N rows
         :return: The reference's log-probabilities of all tokens, at the policy's temperature, ``[N, V]``
         """
-        with self._as_reference():
-            hidden = self._hidden_of(as_contexts(obs))
-            return self._log_probs_of(self._parts.head(hidden))
+        with self._as_reference() as reference:
+            return self._log_probs_of(reference.head(self._hidden_of(as_contexts(obs), reference)))
 
     def reference_log_prob(self, obs: Any, actions: th.Tensor) -> th.Tensor:
         """
@@ -85,6 +132,8 @@ class HasReference(nn.Module):
 
         def get_distribution(self, obs: Any) -> TokenDistribution: ...
 
-        def _hidden_of(self, contexts: TokenContexts) -> th.Tensor: ...
+        def _hidden_of(self, contexts: TokenContexts, parts: Any = None) -> th.Tensor: ...
+
+        def without_dropout(self) -> contextlib.AbstractContextManager[None]: ...
 
         def _log_probs_of(self, logits: th.Tensor) -> th.Tensor: ...

@@ -12,8 +12,9 @@ from nlf_sb3.buffers.minibatches import Minibatch
 class ReferenceKL:
     """
     An auxiliary loss (``auxiliary_losses=[ReferenceKL(0.05)]``): ``coef`` times the mean of KL(policy || reference) over the
-    minibatch's tokens, by all probabilities and not by the tokens sampled. With LoRA the reference is the model without its
-    adapter, else the frozen copy of ``policy_kwargs={"reference": True}``.
+    minibatch's tokens, by all probabilities and not by the tokens sampled. The reference is the model as
+    it was loaded: without a new adapter, with a saved one as it was, or whole, by the copies of
+    ``policy_kwargs={"reference": True}``.
 
     :param coef: Coefficient
     """

@@ -8,10 +8,11 @@ from typing import Any
 
 import torch as th
 
+from nlf_sb3.language.models import longest_context
 from nlf_sb3.language.tokenizers import Prompt, Tokenizer, as_tokenizer
+from nlf_sb3.whole_numbers import check_whole_number
 
 
-@th.no_grad()
 def respond(
     policy: Any,
     tokenizer: Any,
@@ -23,7 +24,7 @@ def respond(
     batch_size: int = 16,
 ) -> list[str]:
     """
-    Responses by transformers' own ``generate``, prompts padded at their left. The policy's forbidden tokens are left out.
+    Responses by the policy's own distribution: its temperature, its likeliest k, its tokens without the forbidden ones.
 
     :param policy: A :class:`~nlf_sb3.language.CausalLMPolicy`
     :param tokenizer: Of its environment, or Hugging Face's own
@@ -34,19 +35,17 @@ def respond(
     :param batch_size: Prompts at a time
     :return: A response for each prompt
     :raises TypeError: For a single text
-    :raises ValueError: For a prompt that leaves a response no room in the model
+    :raises ValueError: For a prompt that leaves a response no room in the model, and a temperature that isn't above 0
     """
     if isinstance(prompts, str):
         raise TypeError(f"prompts: got a single text, {prompts[:40]!r}; expected a list. Write [{prompts[:20]!r}].")
     tokenizer = as_tokenizer(tokenizer)
-    room = getattr(policy.language_model.config, "max_position_embeddings", math.inf) - max_new_tokens
-    policy.set_training_mode(False)
-    forbidden = list(policy.forbidden_tokens)
-    sampling: dict[str, Any] = {"do_sample": False}
-    if sample:
-        temperature = policy.temperature if temperature is None else temperature
-        sampling = {"do_sample": True, "top_k": 0, "top_p": 1.0, "temperature": temperature}
-    responses = []
+    if temperature is not None and not temperature > 0.0:
+        raise ValueError(f"temperature: got {temperature!r}, expected a number above 0, or None for the policy's.")
+    check_whole_number("max_new_tokens", max_new_tokens, 1)
+    longest_text = longest_context(policy.language_model.config)
+    room = math.inf if longest_text is None else longest_text - max_new_tokens
+    responses: list[str] = []
     for start in range(0, len(prompts), batch_size):
         rows = [tokenizer.encode_prompt(prompt) for prompt in prompts[start : start + batch_size]]
         longest = max(map(len, rows))
@@ -55,19 +54,8 @@ def respond(
                 f"prompts: one of {longest} tokens and {max_new_tokens} of a response are more than the model can see; it has "
                 f"room for {room}. Shorten the prompt or max_new_tokens."
             )
-        tokens = th.tensor([[tokenizer.eos] * (longest - len(row)) + row for row in rows], device=policy.device)
-        mask = th.tensor([[0] * (longest - len(row)) + [1] * len(row) for row in rows], device=policy.device)
-        made = policy.language_model.generate(
-            input_ids=tokens,
-            attention_mask=mask,
-            max_new_tokens=max_new_tokens,
-            eos_token_id=tokenizer.eos,
-            pad_token_id=tokenizer.eos,
-            suppress_tokens=forbidden or None,
-            **sampling,
-        )
-        for row in made[:, longest:].tolist():
-            responses.append(tokenizer.decode(row[: row.index(tokenizer.eos)] if tokenizer.eos in row else row))
+        made = policy.generate(rows, max_new_tokens, end=tokenizer.eos, deterministic=not sample, temperature=temperature)
+        responses += map(tokenizer.decode, made)
     return responses
 
 
@@ -82,13 +70,13 @@ def perplexity(policy: Any, tokenizer: Tokenizer, text: str, window: int = 256) 
     :param window: Tokens in a window; the first of each is not predicted
     :return: At least 1
     """
-    policy.set_training_mode(False)
     tokens = tokenizer.encode(text)
     total, n_predicted = 0.0, 0
     for start in range(0, len(tokens) - 1, window):
         part = th.tensor([tokens[start : start + window]], device=policy.device)
         if part.shape[1] > 1:
-            log_probs = policy.language_model(input_ids=part).logits[0, :-1].float().log_softmax(dim=-1)
+            with policy.without_dropout():
+                log_probs = policy.language_model(input_ids=part).logits[0, :-1].float().log_softmax(dim=-1)
             total -= float(log_probs.gather(1, part[0, 1:, None]).sum())
             n_predicted += part.shape[1] - 1
     return math.exp(total / max(n_predicted, 1))

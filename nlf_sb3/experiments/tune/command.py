@@ -23,7 +23,8 @@ class Tune:
     """
 
     model: str
-    """Folder or name on the hub of a causal language model, or tiny: two layers and bytes, from scratch."""
+    """Folder or name on the hub of a causal language model, or tiny: two layers and bytes, from scratch. The folder of a saved
+    adapter goes on from it."""
     records: str = "health"
     """A JSONL file of records, health (158 questions of everyday health and science) or toy (made-up words). Records whose
     split is held_out are for evaluation; of a file without any, every fourth."""
@@ -57,7 +58,8 @@ class Tune:
     kl_coef: float = 0.0
     """Weight of the divergence from the model before training."""
     lora_r: int = 8
-    """Rank of the adapter that is trained; 0 trains the whole model. The tiny model is always trained whole."""
+    """Rank of the adapter that is trained; 0 trains the whole model. The tiny model is always trained whole, and a saved
+    adapter goes on with the rank that it has."""
     temperature: float = 1.0
     """Of the responses in training."""
     max_new_tokens: int = 64

@@ -22,6 +22,7 @@ from nlf_sb3.language import (
     read_records,
     toy_records,
 )
+from nlf_sb3.language.adapters import folder_of_tokenizer, is_adapter_folder
 from nlf_sb3.language.buffers import TokenEpisodeBuffer, TokenRolloutBuffer
 from nlf_sb3.language.history import History, last_turn, render_history
 from nlf_sb3.language.records import Record
@@ -76,7 +77,19 @@ def tokenizer_of(options: Tune) -> Any:
     :param options: Of the command
     :return: The model's tokenizer
     """
-    return ByteTokenizer() if options.model == "tiny" else HuggingFaceTokenizer.load(options.model, options.gguf_file)
+    if options.model == "tiny":
+        return ByteTokenizer()
+    return HuggingFaceTokenizer.load(folder_of_tokenizer(options.model), options.gguf_file)
+
+
+def lora_of(options: Tune) -> dict[str, Any] | None:
+    """
+    :param options: Of the command
+    :return: The adapter to make; None for none, and where a saved one goes on
+    """
+    if options.model == "tiny" or options.lora_r == 0 or is_adapter_folder(options.model):
+        return None
+    return {"r": options.lora_r, "lora_alpha": 2 * options.lora_r}
 
 
 def prompt_of(options: Tune, history: History) -> Any:
@@ -146,7 +159,6 @@ def make_learner(options: Tune, method: str, seed: int, records: list[Record]) -
 
     env = DummyVecEnv([make_env] * options.batch)
     is_ppo = options.algorithm == "PPO"
-    lora = None if options.model == "tiny" or options.lora_r == 0 else {"r": options.lora_r, "lora_alpha": 2 * options.lora_r}
     of_the_algorithm: dict[str, Any] = (
         {"n_steps": options.max_new_tokens, "n_epochs": 2, "rollout_buffer_class": TokenRolloutBuffer, "gae_lambda": 1.0}
         if is_ppo
@@ -164,7 +176,7 @@ def make_learner(options: Tune, method: str, seed: int, records: list[Record]) -
         policy_kwargs={
             "model": options.model,
             "gguf_file": options.gguf_file,
-            "lora": lora,
+            "lora": lora_of(options),
             "temperature": options.temperature,
             "reference": options.kl_coef > 0,
             "model_seed": seed,
