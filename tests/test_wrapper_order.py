@@ -7,7 +7,7 @@ from gymnasium import spaces
 from gymnasium.wrappers import RescaleAction, TimeLimit
 from helpers import ToyEnv, box_expert, teacher
 from stable_baselines3.common.monitor import Monitor
-from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnvWrapper, VecMonitor
+from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnvWrapper, VecFrameStack, VecMonitor
 
 from nlf_sb3 import PPO, Demonstrations, FeedbackError, FeedbackWrapper, TrajectoryInjection
 
@@ -53,10 +53,12 @@ def learner(env, **kwargs):
     return PPO("MlpPolicy", env, n_steps=16, batch_size=16, n_epochs=1, device="cpu", seed=0, **kwargs)
 
 
+CHANGE_ACTIONS = (Flip, rescale) if StickyAction is Flip else (Flip, rescale, sticky)
+
+
 @pytest.mark.parametrize(
     ("inner", "outer"),
-    [(inner, outer) for inner in INNER for outer in (Flip, rescale, *([sticky] if StickyAction is not Flip else []))]
-    + [("fork", outer) for outer in (Double, Less, limited)],
+    [(inner, outer) for inner in INNER for outer in CHANGE_ACTIONS] + [("fork", outer) for outer in (Double, Less, limited)],
 )
 def test_what_changes_the_expert_s_part_must_be_inside(inner, outer):
     env = DummyVecEnv([lambda: Monitor(outer(INNER[inner]()))])
@@ -132,6 +134,23 @@ def test_an_expert_s_actions_are_refused_where_the_learner_acts_in_another_space
     with pytest.raises(FeedbackError, match=rf"environments' own actions, Box\(-1.0.*Box\(-0.5.*{wrapper.__name__}"):
         learner(env, **told())
     learner(env).learn(16)  # as SB3 does, without anything that an action could mean
+
+
+@pytest.mark.parametrize("around", ["unknown", "stack"])
+def test_demonstrations_whose_observations_can_not_be_repeated_are_refused_before_the_first_step(around):
+    class Doubles(VecEnvWrapper):
+        def reset(self):
+            return 2 * self.venv.reset()
+
+        def step_wait(self):
+            observations, *rest = self.venv.step_wait()
+            return 2 * observations, *rest
+
+    env = DummyVecEnv([ToyEnv])
+    env = Doubles(env) if around == "unknown" else VecFrameStack(env, 2)
+    with pytest.raises(FeedbackError, match="Doubles" if around == "unknown" else "VecFrameStack"):
+        learner(env, demonstrations=shown()).learn(16, callback=lambda *_: pytest.fail("took a step"))
+    learner(env, demonstrations=shown(), alpha=1.0).learn(16)  # imitates nothing
 
 
 def test_settings_that_were_changed_after_construction_are_checked_before_the_first_step():

@@ -9,7 +9,7 @@ import numpy as np
 from stable_baselines3.common.distributions import Distribution
 
 from nlf_sb3.algorithms.collecting import CollectsFeedback
-from nlf_sb3.algorithms.vec_envs import as_environment_gave_them, check_expert_observes
+from nlf_sb3.algorithms.vec_envs import as_environment_gave_them, check_demonstrations_pass, check_expert_observes
 from nlf_sb3.buffers.labels import MODE, NO_LABEL, SAMPLE
 from nlf_sb3.distributions import masked
 from nlf_sb3.errors import ActionShapeError, FeedbackError
@@ -25,6 +25,8 @@ class AsksExpert(CollectsFeedback):
     def _setup_learn(self, *args: Any, **kwargs: Any) -> Any:
         if self.expert is not None and self.env is not None:
             check_expert_observes(self.env)
+        if self.demonstrations is not None and self.env is not None and self.alpha != 1.0:
+            check_demonstrations_pass(self.env)
         return super()._setup_learn(*args, **kwargs)
 
     def _rollout_masks(self, rows: np.ndarray) -> np.ndarray | None:

@@ -39,12 +39,21 @@ def to_policy_observations(env: VecEnv, observations: Observations) -> Observati
     :raises FeedbackError: If a wrapper changes observations in a way that isn't known here, or stacks frames,
         which single observations have no past for
     """
+    check_demonstrations_pass(env)
+    return episode_to_policy_observations(env, observations)  # type: ignore[no-any-return]
+
+
+def check_demonstrations_pass(env: VecEnv) -> None:
+    """
+    :param env: The learner's environment
+    :raises FeedbackError: If a wrapper changes observations in a way that isn't known here, or stacks frames
+    """
+    check_vec_wrappers(env)
     if is_vecenv_wrapped(env, VecFrameStack):
         raise FeedbackError(
             "VecFrameStack stacks each observation on those before it, and a demonstration has none. Use Gymnasium's "
             "FrameStackObservation inside the environment, and demonstrations with stacked frames."
         )
-    return episode_to_policy_observations(env, observations)  # type: ignore[no-any-return]
 
 
 def episode_to_policy_observations(env: VecEnv, observations: Any) -> Any:
