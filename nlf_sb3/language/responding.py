@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import takewhile
 from typing import Any
 
 import torch as th
 
-from nlf_sb3.language.tokenizers import Prompt, Tokenizer, as_tokenizer
+from nlf_sb3.language.tokenizers import Prompt, Tokenizer, as_tokenizer, ends_of
 
 
 @th.no_grad()
@@ -39,6 +40,7 @@ def respond(
     if isinstance(prompts, str):
         raise TypeError(f"prompts: got a single text, {prompts[:40]!r}; expected a list. Write [{prompts[:20]!r}].")
     tokenizer = as_tokenizer(tokenizer)
+    ends = ends_of(tokenizer)
     room = getattr(policy.language_model.config, "max_position_embeddings", math.inf) - max_new_tokens
     policy.set_training_mode(False)
     forbidden = list(policy.forbidden_tokens)
@@ -61,13 +63,13 @@ def respond(
             input_ids=tokens,
             attention_mask=mask,
             max_new_tokens=max_new_tokens,
-            eos_token_id=tokenizer.eos,
+            eos_token_id=list(ends),
             pad_token_id=tokenizer.eos,
             suppress_tokens=forbidden or None,
             **sampling,
         )
         for row in made[:, longest:].tolist():
-            responses.append(tokenizer.decode(row[: row.index(tokenizer.eos)] if tokenizer.eos in row else row))
+            responses.append(tokenizer.decode(list(takewhile(lambda token: token not in ends, row))))
     return responses
 
 
