@@ -14,6 +14,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 
 from nlf_sb3 import REINFORCE
 from nlf_sb3.language import ByteTokenizer, CausalLMPolicy, HuggingFaceTokenizer, TokenEpisodeBuffer, TokenLevel
+from nlf_sb3.language.tokenizers import ends_of
 
 PROMPTS = ("What should I eat before a run?", "Name a source of iron.", "Is fruit juice as good as fruit?", "Why drink water?")
 
@@ -106,7 +107,7 @@ def main() -> None:
         CausalLMPolicy,
         DummyVecEnv([make(index) for index in range(arguments.batch)]),
         rollout_buffer_class=TokenEpisodeBuffer,
-        policy_kwargs={**policy, "forbidden_tokens": (tokenizer.eos,), "lora": {"r": 8} if arguments.lora else None},
+        policy_kwargs={**policy, "forbidden_tokens": ends_of(tokenizer), "lora": {"r": 8} if arguments.lora else None},
         seed=1,
         device="cpu",
     )

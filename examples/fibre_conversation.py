@@ -27,7 +27,6 @@ from nlf_sb3.language import (
     TokenEpisodeBuffer,
     TokenLevel,
     load_health_and_science,
-    parse_history,
     render_history,
     respond,
 )
@@ -73,7 +72,7 @@ def as_prompt(history):
 
 def make_env():
     conversations = ConversationEnv(SimulatedUser(records))
-    prompt = None if arguments.tiny else lambda text: list(parse_history(text))
+    prompt = None if arguments.tiny else "history"
     return TokenLevel(conversations, tokenizer, max_new_tokens=longest, context_length=room, prompt=prompt)
 
 

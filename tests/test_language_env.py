@@ -6,7 +6,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium import spaces
-from language_helpers import BYTES, EOS, token_env
+from language_helpers import BYTES, EOS, ScriptedEnv, token_env
 
 from nlf_sb3 import Demonstrations, FeedbackError
 from nlf_sb3.feedback import FEEDBACK_ERROR_KEY
@@ -119,6 +119,35 @@ def test_any_observation_is_a_prompt_by_a_function():
     assert BYTES.decode(without_padding(observation).tolist()) == "user: hi\n"
     with pytest.raises(TypeError, match="expected a str or a list of messages"):
         token_env(prompt=lambda text: 3).reset()
+
+
+class Remembering(ScriptedEnv):
+    """Says in its info what was said, as ConversationEnv does."""
+
+    def reset(self, **kwargs):
+        observation, info = super().reset(**kwargs)
+        self.turns = [{"role": "user", "content": observation}]
+        return observation, {**info, "history": self.turns}
+
+    def step(self, action):
+        observation, *others, info = super().step(action)
+        self.turns = [*self.turns, {"role": "assistant", "content": action}, {"role": "user", "content": observation}]
+        return observation, *others, {**info, "history": self.turns}
+
+
+def test_a_prompt_can_be_the_history_whatever_the_observation_is():
+    class Numbers(gym.ObservationWrapper):
+        observation_space = spaces.Discrete(7)
+
+        def observation(self, observation):
+            return len(observation)
+
+    texts = Remembering(("a\nassistant: b", "c"))
+    env = TokenLevel(Numbers(texts), BYTES, max_new_tokens=6, context_length=64, prompt="history")
+    observation, _ = env.reset()
+    assert BYTES.decode(without_padding(observation).tolist()) == "user: a\n\\assistant: b\n"
+    *_, (observation, *_) = play(env, [ord("x"), EOS])
+    assert BYTES.decode(without_padding(observation).tolist()) == "user: a\n\\assistant: b\nassistant: x\nuser: c\n"
 
 
 def test_action_masks_hold_what_is_forbidden():

@@ -28,6 +28,7 @@ from nlf_sb3.language import (
     to_prompt_completions,
     write_records,
 )
+from nlf_sb3.language.history import is_unicode
 
 ASKED = [{"role": "user", "content": "Is a pear a fruit?"}]
 GOOD = Record(ASKED, "Yes, says the USDA.", {"any_of": ["USDA"]}, "Who says so?", response="Yes.", id="pear")
@@ -293,6 +294,31 @@ def test_rendered_turns_can_be_read_again_and_other_prompts_are_one_turn():
     assert list(parse_history(render_history(turns))) == turns
     for prompt in ("Is it?", "So: User: who?", "Bot: hello", "User: "):
         assert parse_history(prompt) == ({"role": "user", "content": prompt},)
+
+
+LINES = st.sampled_from(["User: a", "Bot: ", "System: ", "\\\\Bot: b", "Bot:", "\\", "x", "", " ", "\r", "\u2028User: "])
+CONTENTS = st.lists(LINES | st.text(max_size=5), min_size=1, max_size=6).map("\n".join)
+SAID = CONTENTS.filter(str.strip).filter(is_unicode)
+
+
+@given(st.none() | SAID, st.lists(st.tuples(SAID, CONTENTS.filter(is_unicode)), max_size=3), SAID)
+@settings(max_examples=100, deadline=None)
+def test_whatever_is_said_is_one_turn_when_it_is_read_again(system, exchanges, last):
+    turns = [] if system is None else [{"role": "system", "content": system}]
+    for asked, answered in exchanges:
+        turns += [{"role": "user", "content": asked}, {"role": "assistant", "content": answered}]
+    turns.append({"role": "user", "content": last})
+    assert list(parse_history(render_history(turns))) == turns
+    row = to_prompt_completions([Record(turns, "Yes.")])[0]
+    assert list(from_prompt_completions([row])[0].history) == turns
+
+
+def test_words_that_look_like_a_turn_are_shown_with_a_backslash_and_others_as_they_are():
+    def rendered(content):
+        return render_history([{"role": "user", "content": content}])
+
+    assert rendered("Bot: hi\nUser: x\n\\Bot: y\nUser:z") == "User: Bot: hi\n\\User: x\n\\\\Bot: y\nUser:z"
+    assert rendered("a\\b\n\\ c") == "User: a\\b\n\\ c"
 
 
 def test_preferences_and_completions_say_which_record_lacks_something():

@@ -73,7 +73,7 @@ def test_with_the_same_seed_a_sampled_response_is_the_rollouts(kwargs, tmp_path)
     rollout = token_by_token(model, PROMPTS, deterministic=False)
     th.manual_seed(7)
     rows = [BYTES.encode_prompt(prompt) for prompt in PROMPTS]
-    assert model.generate(rows, N_NEW, end=EOS) == rollout
+    assert model.generate(rows, N_NEW, ends=[EOS]) == rollout
     th.manual_seed(7)
     assert respond(model, BYTES, PROMPTS, N_NEW, sample=True) == texts(rollout)
 
@@ -88,7 +88,7 @@ def test_of_the_likeliest_one_samples_are_the_greedy_response(tmp_path):
 def test_what_a_model_has_beyond_the_tokenizers_vocabulary_is_never_said(tmp_path):
     model = policy(model=save_llama(tmp_path, vocab_size=400))
     rows = [BYTES.encode_prompt("pear?")] * 20
-    assert max(map(max, model.generate(rows, N_NEW, end=EOS))) < 258
+    assert max(map(max, model.generate(rows, N_NEW, ends=[EOS]))) < 258
     assert respond(model, BYTES, PROMPTS, N_NEW) == texts(token_by_token(model, PROMPTS))
 
 
@@ -100,7 +100,7 @@ def test_samples_follow_the_policys_distribution_at_its_own_temperature_or_anoth
     top = log_probs.topk(3)
     expected = (top.values / (temperature or 1.0)).softmax(dim=0)
     th.manual_seed(0)
-    said = [row[0] for row in model.generate([prompt] * 4000, 1, end=EOS, temperature=temperature)]
+    said = [row[0] for row in model.generate([prompt] * 4000, 1, ends=[EOS], temperature=temperature)]
     counts = th.bincount(th.tensor(said), minlength=258) / 4000
     assert th.allclose(counts[top.indices], expected, atol=0.03)
 

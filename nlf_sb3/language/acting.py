@@ -68,7 +68,7 @@ class ActsTokenByToken(nn.Module):
         prompts: Sequence[Sequence[int]],
         max_new_tokens: int,
         *,
-        end: int,
+        ends: Sequence[int],
         deterministic: bool = False,
         temperature: float | None = None,
     ) -> list[list[int]]:
@@ -79,7 +79,7 @@ class ActsTokenByToken(nn.Module):
 
         :param prompts: Tokens, at least one each
         :param max_new_tokens: The longest response
-        :param end: The token that ends a response
+        :param ends: The tokens that end a response, at least one
         :param deterministic: Take the likeliest
         :param temperature: Of samples; None for the policy's
         :return: The tokens of each response, without the end
@@ -88,7 +88,7 @@ class ActsTokenByToken(nn.Module):
         contexts = np.full((len(prompts), int(lengths.max(initial=0)) + max_new_tokens), EMPTY, dtype=np.int64)
         for row, prompt in zip(contexts, prompts, strict=True):
             row[: len(prompt)] = prompt
-        made = np.full((len(prompts), max_new_tokens), end, dtype=np.int64)
+        made = np.full((len(prompts), max_new_tokens), ends[0], dtype=np.int64)
         cached, rows = CachedContexts(self._parts, self._weights_version), np.arange(len(prompts))
         with self.without_dropout():
             for step in range(max_new_tokens):
@@ -96,11 +96,12 @@ class ActsTokenByToken(nn.Module):
                 log_probs = self._log_probs_of(self._parts.head(hidden), temperature)
                 acting = self._acting_distribution(contexts, lengths, log_probs, keeps_top_k=False)
                 made[:, step] = acting.get_actions(deterministic=deterministic).cpu().numpy()
-                if (made == end).any(axis=1, where=np.arange(max_new_tokens) <= step).all():
+                if np.isin(made[:, : step + 1], ends).any(axis=1).all():
                     break
                 contexts[rows, lengths] = made[:, step]  # those that have ended go on too, so that all stay in the cache
                 lengths = lengths + 1
-        return [row[: int((row == end).argmax()) if (row == end).any() else None].tolist() for row in made]
+        is_end = np.isin(made, ends)
+        return [row[: int(over.argmax()) if over.any() else None].tolist() for row, over in zip(made, is_end, strict=True)]
 
     @contextlib.contextmanager
     def without_dropout(self) -> Iterator[None]:

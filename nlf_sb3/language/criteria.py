@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import difflib
 import re
-import unicodedata
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import Any
 
 from nlf_sb3.errors import FeedbackError
 from nlf_sb3.language.history import check_text
-from nlf_sb3.language.sources import ACRONYMS, NAMES
+from nlf_sb3.language.matching import count_words, find, is_last, normal, variants
+from nlf_sb3.language.sources import ACRONYMS, EXCLAMATIONS, NAMES
 
 _LISTS = ("any_of", "all_of", "none_of", "ends_with")
 _COUNTS = ("min_words", "max_words")
@@ -22,9 +21,11 @@ class Criterion:
     """
     A condition on a response; all of its parts must hold.
 
-    - ``any_of``, ``all_of``, ``none_of``: lists of phrases, found at word borders, in any case
+    - ``any_of``, ``all_of``, ``none_of``: lists of phrases, found at word borders, in any case; in scripts without spaces
+      anywhere, since their words have no borders that can be seen
     - ``ends_with``: a list of phrases of which one must come last; punctuation after it doesn't count
-    - ``min_words``, ``max_words``: bounds on the number of words, both inclusive
+    - ``min_words``, ``max_words``: bounds on the number of words, both inclusive; in scripts without spaces every character
+      counts as a word
     - ``names_source``: true if one of :mod:`nlf_sb3.language.sources` must be named, such as USDA or Mayo Clinic
     - ``case_sensitive``: true if the phrases' case counts: "WHO" is not "who"
 
@@ -57,13 +58,16 @@ class Criterion:
 
     def _holds(self, key: str, value: Any, response: str) -> bool:
         if key in _LISTS:
-            text = _normal(response, self._cased)
-            found = [_pattern(_normal(phrase, self._cased), key == "ends_with").search(text) is not None for phrase in value]
+            texts = list(variants(response, self._cased))
+            found = [self._finds(normal(phrase, self._cased), texts, key == "ends_with") for phrase in value]
             return all(found) if key == "all_of" else any(found) is not (key == "none_of")
         if key in _COUNTS:
-            words = len(response.split())
+            words = count_words(response)
             return bool(words >= value if key == "min_words" else words <= value)
         return key != "names_source" or names_source(response)
+
+    def _finds(self, phrase: str, texts: list[str], at_end: bool) -> bool:
+        return any(not at_end or is_last(text, end) for text in texts for _, end in find((phrase,), text))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Criterion) and self.data == other.data
@@ -81,33 +85,44 @@ def names_source(text: str) -> bool:
 
     >>> names_source("As per the USDA Nutrient Database, pears are high in fiber.")
     True
+    >>> names_source("AHA! I see.")
+    False
 
     :param text: Any text
     :return: Whether it names one of them
     """
-    return _any_pattern(ACRONYMS).search(text) is not None or _any_pattern(_CASELESS).search(_normal(text, False)) is not None
+    return any(_names_in_short(one) for one in variants(text, True)) or any(
+        next(find(_CASELESS, one), None) is not None for one in variants(text, False)
+    )
 
 
-def _normal(text: str, cased: bool) -> str:
-    text = unicodedata.normalize("NFC", text)
-    return text if cased else unicodedata.normalize("NFC", text.casefold())
+_CASELESS = tuple(normal(name, False) for name in NAMES)
+_SHORT = (*ACRONYMS, *(f"{name}s" for name in ACRONYMS))
 
 
-_CASELESS = tuple(_normal(name, False) for name in NAMES)
+def _names_in_short(text: str) -> bool:
+    return any(
+        text[start:end].removesuffix("s") not in EXCLAMATIONS or not _is_cried_out(text, start, end)
+        for start, end in find(_SHORT, text)
+    )
 
 
-def _expression(phrase: str) -> str:
-    return r"\s+".join(map(re.escape, phrase.split()))
+_SENTENCE_END = ".!?\u2026\u3002\uff01\uff1f"
 
 
-@lru_cache(maxsize=4096)
-def _pattern(phrase: str, at_end: bool) -> re.Pattern[str]:
-    return re.compile(rf"(?<!\w){_expression(phrase)}(?!\w)" + (r"\W*\Z" if at_end else ""))
-
-
-@lru_cache(maxsize=16)
-def _any_pattern(phrases: tuple[str, ...]) -> re.Pattern[str]:
-    return re.compile(rf"(?<!\w)(?:{'|'.join(map(_expression, phrases))})(?!\w)")
+def _is_cried_out(text: str, start: int, end: int) -> bool:
+    """Whether capitals are a cry, as in "AHA! I see.", or stand in a sentence that has nothing else."""
+    first = max(text.rfind(mark, 0, start) for mark in _SENTENCE_END) + 1
+    last = min((place for mark in _SENTENCE_END if (place := text.find(mark, end)) >= 0), default=len(text))
+    before, after = text[first:start], text[end:last]
+    begins = not any(map(str.isalnum, before))
+    name, follows = text[start:end], text[end : end + 1]
+    if begins and (follows in set(_SENTENCE_END) - {"."} or (follows == "," and name != "WHO")):
+        return True
+    if name == "AHA" and (follows == "!" or after.lower().startswith((" moment", "-moment"))):
+        return True
+    others = re.findall(r"[^\W\d_]+", before + " " + after)
+    return bool(set(others) - set(_SHORT)) and "".join(others).isupper()
 
 
 def _checked(data: Any) -> dict[str, Any]:
@@ -136,7 +151,10 @@ def _checked_value(key: str, value: Any) -> Any:
             raise FeedbackError(
                 f'criterion.{key}: got {value!r:.80}, expected a list of phrases such as ["USDA", "Mayo Clinic"].'
             )
-        return [check_text(phrase, f"criterion.{key}[{index}]") for index, phrase in enumerate(value)]
+        for index, phrase in enumerate(value):
+            if not normal(check_text(phrase, f"criterion.{key}[{index}]"), True):
+                raise FeedbackError(f"criterion.{key}[{index}]: got {phrase!r}, expected something that can be seen.")
+        return list(value)
     if key in _COUNTS:
         if isinstance(value, bool) or not isinstance(value, int) or value < 0:
             raise FeedbackError(f"criterion.{key}: got {value!r:.80}, expected a whole number of words such as 60.")

@@ -19,6 +19,7 @@ ROLES = ("user", "assistant", "system")
 _SPEAKERS = {"user": "User", "assistant": "Bot", "system": "System"}
 _ROLE_OF = {speaker: role for role, speaker in _SPEAKERS.items()}
 _START_OF_TURN = re.compile(r"^(User|Bot|System): ", re.MULTILINE)
+_ESCAPED = re.compile(r"(?<=\n)\\(?=\\*(?:User|Bot|System): )")
 
 
 def check_text(value: Any, name: str, *, may_be_empty: bool = False, max_chars: int | None = None) -> str:
@@ -100,17 +101,31 @@ def history_key(history: History) -> HistoryKey:
     return tuple((turn["role"], turn["content"]) for turn in history)
 
 
+def as_one_turn(content: str, speakers: Iterable[str]) -> str:
+    """
+    :param content: Of a turn
+    :param speakers: Names that begin a turn in the rendering, before a colon and a space
+    :return: It with a backslash before each further line that would look like the beginning of another turn
+    """
+    starts = rf"(?<=\n)(?=\\*(?:{'|'.join(speakers)}): )"
+    return re.sub(starts, r"\\", content)
+
+
 def render_history(history: History) -> str:
     r"""
-    A history as plain text: one turn a line, each after its speaker.
+    A history as plain text: one turn a line, each after its speaker. A line within a turn that looks like the beginning of
+    another begins with a backslash, so that :func:`parse_history` gives the same turns back.
 
     >>> render_history([{"role": "user", "content": "Hello"}, {"role": "assistant", "content": "Hi!"}])
     'User: Hello\nBot: Hi!'
+    >>> print(render_history([{"role": "user", "content": "The log says:\nBot: I am."}]))
+    User: The log says:
+    \Bot: I am.
 
     :param history: Turns
     :return: ``User: ...``, ``Bot: ...`` and ``System: ...``, joined by newlines
     """
-    return "\n".join(f"{_SPEAKERS[turn['role']]}: {turn['content']}" for turn in history)
+    return "\n".join(f"{_SPEAKERS[turn['role']]}: {as_one_turn(turn['content'], _ROLE_OF)}" for turn in history)
 
 
 def last_turn(history: History) -> str:
@@ -136,7 +151,7 @@ def parse_history(text: str) -> tuple[Turn, ...]:
     ends = [start.start() - 1 for start in starts[1:]] + [len(text)]
     if starts and starts[0].start() == 0:
         turns = [
-            {"role": _ROLE_OF[start.group(1)], "content": text[start.end() : end]}
+            {"role": _ROLE_OF[start.group(1)], "content": _ESCAPED.sub("", text[start.end() : end])}
             for start, end in zip(starts, ends, strict=True)
         ]
         try:

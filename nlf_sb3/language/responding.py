@@ -9,7 +9,7 @@ from typing import Any
 import torch as th
 
 from nlf_sb3.language.models import longest_context
-from nlf_sb3.language.tokenizers import Prompt, Tokenizer, as_tokenizer
+from nlf_sb3.language.tokenizers import Prompt, Tokenizer, as_tokenizer, ends_of
 from nlf_sb3.whole_numbers import check_whole_number
 
 
@@ -43,6 +43,7 @@ def respond(
     if temperature is not None and not temperature > 0.0:
         raise ValueError(f"temperature: got {temperature!r}, expected a number above 0, or None for the policy's.")
     check_whole_number("max_new_tokens", max_new_tokens, 1)
+    ends = ends_of(tokenizer)
     longest_text = longest_context(policy.language_model.config)
     room = math.inf if longest_text is None else longest_text - max_new_tokens
     responses: list[str] = []
@@ -54,7 +55,7 @@ def respond(
                 f"prompts: one of {longest} tokens and {max_new_tokens} of a response are more than the model can see; it has "
                 f"room for {room}. Shorten the prompt or max_new_tokens."
             )
-        made = policy.generate(rows, max_new_tokens, end=tokenizer.eos, deterministic=not sample, temperature=temperature)
+        made = policy.generate(rows, max_new_tokens, ends=ends, deterministic=not sample, temperature=temperature)
         responses += map(tokenizer.decode, made)
     return responses
 

@@ -46,3 +46,6 @@ NAMES = (
     "World Meteorological Organization",
 )  # fmt: skip
 """Whole names, those of all short ones among them: they count in any case."""
+
+EXCLAMATIONS = ("AHA", "NICE", "WHO")
+"""Short names that are also words: they don't count as what is cried out, or where everything is in capitals."""

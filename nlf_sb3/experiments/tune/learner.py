@@ -18,7 +18,6 @@ from nlf_sb3.language import (
     SimulatedUser,
     TokenLevel,
     load_health_and_science,
-    parse_history,
     read_records,
     toy_records,
 )
@@ -103,10 +102,6 @@ def prompt_of(options: Tune, history: History) -> Any:
     return render_history(history) if options.model == "tiny" else [dict(turn) for turn in history]
 
 
-def _conversation(text: str) -> list[dict[str, str]]:
-    return list(parse_history(text))
-
-
 class Learner(NamedTuple):
     """
     Everything that one run trains.
@@ -154,7 +149,7 @@ def make_learner(options: Tune, method: str, seed: int, records: list[Record]) -
             tokenizer,
             max_new_tokens=options.max_new_tokens,
             context_length=options.context_length,
-            prompt=None if is_toy or options.model == "tiny" else _conversation,
+            prompt=None if is_toy or options.model == "tiny" else "history",
         )
 
     env = DummyVecEnv([make_env] * options.batch)
