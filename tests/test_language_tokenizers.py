@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import pytest
+
+pytest.importorskip("transformers")
+
 from language_helpers import ScriptedEnv, reinforce
 from language_tokenizers import CHATML, CONTROLS, KINDS, TEMPLATES, adds, byte_level, words
 
