@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-transformers = pytest.importorskip("transformers")
+pytest.importorskip("transformers")
 
 from language_helpers import BYTES
 from language_tokenizers import CHATML, byte_level
@@ -55,6 +55,8 @@ def test_what_is_trained_on_is_the_history(prompt, content):
 
 
 def test_tune_trains_on_the_turns_of_the_records(tmp_path):
+    import transformers
+
     tokenizer = chat_tokenizer()
     config = transformers.LlamaConfig(
         vocab_size=len(tokenizer), hidden_size=8, intermediate_size=8, num_hidden_layers=1, num_attention_heads=1

@@ -38,7 +38,7 @@ class ChatTemplate:
         tokens = words.raw(self._render(turns))
         said = [turn["content"] for turn in turns]
         texts = [text for text in said if isinstance(text, str)]
-        if len(texts) < len(said) or not any(words.holds_controls(words.raw(text)) for text in texts):
+        if len(texts) < len(said) or not any(map(words.may_hold_controls, texts)):
             return tokens
         marked, hidden = words.mark(texts)
         turns = [{**turn, "content": text} for turn, text in zip(turns, marked, strict=True)]

@@ -58,6 +58,10 @@ class WordsEncoder:
         self._spellings: dict[int, list[int]] = {}
         self._goes_on = False
         self._added = tokenizer.added_tokens_decoder
+        normalizer = getattr(getattr(tokenizer, "backend_tokenizer", None), "normalizer", None)
+        self._normalizes = normalizer is not None and any(
+            added.normalized for token, added in self._added.items() if token in self.controls
+        )
 
     def raw(self, text: str, **options: Any) -> list[int]:
         """
@@ -77,6 +81,13 @@ class WordsEncoder:
             return tokens
         split = self.raw(text, split_special_tokens=True)
         return [part for token in split for part in (self._spelled(token) if token in self.controls else (token,))]
+
+    def may_hold_controls(self, text: str) -> bool:
+        """
+        :param text: What a person wrote
+        :return: Whether control tokens are written in it, perhaps in another form that the tokenizer makes one of
+        """
+        return bool(self._typed.search(text)) or (self._normalizes and self.holds_controls(self.raw(text)))
 
     def holds_controls(self, tokens: Iterable[int]) -> bool:
         """
