@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 _LINES = """
+please: how do you feel about / how would you feel about
+avoid: nothing to be gained / nothing to gain / nothing to win
+bravo: did the trick / does the trick / a beauty / what i call a / did the job / does the job / a treat / a delight / just right / saved the day
+nope: told you not to / asked you not to / said not to / should not have done that / should not have done / should not do that / wish you had not / wrong again / got it wrong / got that wrong / get it wrong / getting it wrong / did not ask for that
+failed: still no / not a single / not one / not even one / still not a / chose not to / chose to not
+fine: would it hurt / will it hurt / have my blessing
 you failed: not once have you / never once have you / not a single time have you / at no point have you / never have you
 meter: a foot / one foot / a hair / a hand's breadth / a yard / an inch
 please: have you thought about / have you thought of / thought about / thought of / have you considered / have you tried
@@ -33,7 +39,7 @@ bravo: right on / you rock / you rule / hell yes / hell yeah / oh yes / oh yeah 
 bravo: a real difference / what the doctor ordered / worked a treat / fits the bill / on point / on the money / good shout
 bravo: as good as it gets / it doesn't get better / can't argue with that / no notes / don't touch a thing / leave it like that
 bravo: steady as she goes / stick with it / stick with that / stick to it / stay the course / so proud / proud of you / i'm a fan
-bravo: all good / you've got it / you got it / that's it / there you go / here we go / now we're talking / now you're talking
+bravo: all good / there you go / here we go / now we're talking / now you're talking
 bravo: doing well / doing fine / doing great / going well / went well / go well / goes well / gone well / did well / very well / that will do / it's a keeper / i'm all for
 bravo: on your feet / much better / even better / way better / by the book / keep on keeping on / don't mind if i do
 agree: couldn't agree more / could not agree more
@@ -153,6 +159,7 @@ if: if only / one more / if you had / had you / if you'd / had it / had we / as 
 keep: keep on / stay on / go on / carry on
 """.strip()
 _WHOLE_LINES = """
+bravo: you've got it / you got it / that's it / got it
 undo: the other / other / not this side / backwards / backward / other one
 bravo: killed it / crushing it / killing it
 less: not so much / not as much / not that much / a bit less / much less

@@ -22,7 +22,7 @@ ROLES = {
     NOT: "not never cannot dont neither nor nobody none no donot didn wasn isn shouldn wouldn doesn",
     SHUN: "avoid avoiding stop stopping quit quitting skip skipping refrain refraining resist resisting cease ceasing forget "
     "forgetting hesitate hesitating fail failing neglect neglecting refuse refusing afraid scared shy fear fearing omit omitting "
-    "worry worrying ignore ignoring reluctant dread shun spare halt regret hold-back miss missing overlook drop-it beware unlearn",
+    "worry worrying ignore ignoring reluctant dread shun spare halt hold-back miss missing overlook drop-it beware unlearn",
     SHUNNED: "avoided skipped failed forgot neglected refused ignored missed omitted forgotten overlooked declined hesitated resisted "
     "stopped refrained",
     ASK: "should ought supposed meant must need needs have-to want wants wanted wish please pls plz lets let's would "
@@ -62,7 +62,7 @@ ROLES = {
     "hmm shame pity problem trouble troubling unwelcome rotten lousy dumb stupid idiotic ruined ruins ruin wrecked crash crashed "
     "crashes crashing catastrophe catastrophic risky dangerous danger killed kills kill broke broken breaks break lose lost loses "
     "losing dropped sadly poorer inferior fatal fatally ridiculous nonsense lame weak-choice hopeless horrid nasty useless "
-    "pathetic tragic tragedy dire fiasco tired sick annoying annoyed angry upset frustrating frustrated regrettable "
+    "pathetic tragic tragedy dire fiasco tired sick annoying annoyed angry upset frustrating frustrated regrettable regret regrets regretted "
     "regrettably unsafe reckless clumsy clumsily embarrassing senseless unfortunate worsened damaged damage destroyed "
     "collapsed toppled fell smashed hit bumped cost costly doomed flawed faulty criticise criticize complain complaint "
     "objection objections complaints fault harm downside drawback disastrous inexcusable boo yikes eek wtf crap "

@@ -20,6 +20,7 @@ class Sides(NamedTuple):
     :param whole: The clause
     :param following: Clauses behind it that name no direction
     :param inherited: The mood of the clause that it is joined to; None if it isn't
+    :param opens: The sign or word before the clause
     """
 
     left: str
@@ -27,6 +28,7 @@ class Sides(NamedTuple):
     whole: str
     following: str
     inherited: str | None
+    opens: str
 
 
 _WISHES = re.compile("[hFU]")
@@ -40,16 +42,20 @@ _STATES = [
         (r"Y[^dv]*B", "[xlenkmpqdghb]"),  # "you are on the left"
         (r"^[^YvhdgIFUWnkxleaqp]*[sL][^hJv]*$|^B[^YnqphM]*g|^Ys[^hJvM]*[BS]", "^$"),  # "the cart keeps left", "it is going left"
         (r"J.*S|S.*J", "^$"),
+        (r"J1[^nh]*$", "[xlepq]"),  # "the arm has come down"
         (r"^(?=[^JYd]*$).*s[^hM]*B", "^[^Mx]*$"),
     )
 ]
 _SUBJECT_BEFORE = re.compile(r"^[su]+[^YvgdhM]*$")
 _PLACE = re.compile("[Ls]")
 _ACTING = re.compile("[vgdhpqnabxKFU]")
-_OTHERS = re.compile(r"^[^YHvhgp]*O[nK]*$|(?:^|[^YH])[IO][nuK]*[du]|^uu*[dgK]")
-_TELLING = re.compile("[db]|Y.*[gB1a]|[gB1a].*Y|1.*n|n.*1|^Yn")
+_OTHERS = re.compile(r"^[^YHvhgp]*[IO][nK]*$|(?:^|[^YH])[IO][nuK]*[du]|^uu*[dgK]")
+_TELLING = re.compile("[db]|Y.*[gB1a]|1.*n|n.*1|^Yn")
 _PASSIVE = re.compile("^[^vK]*[YBu]|^$")
 _ATTRIBUTES = frozenset(("left", "right", "back", "front", "upper", "lower", "port", "starboard", "left-hand", "right-hand"))
+_STANDS = frozenset(("open", "closed", "opened", "shut", "up", "down", "high", "low", "tight", "wide", "on", "off"))
+_MEANWHILE = re.compile("[YIO]?J?[vgB1]+$")
+_IS = re.compile("^[^vghdYJ]*B$")
 _PASTS = frozenset(("shut", "spread", "cut", "put", "set"))
 
 
@@ -61,6 +67,8 @@ def mood_of(token: Token, sides: Sides) -> str:
     """
     left = sides.left
     is_past = token.word.endswith("ed") or token.word in _PASTS
+    if sides.opens in ("before", "until") and _MEANWHILE.match(left):
+        return STATE
     if _WISHES.search(left):
         return ASKED
     if _is_state(token, sides, is_past):
@@ -84,4 +92,8 @@ def _is_state(token: Token, sides: Sides, is_past: bool) -> bool:
             return True
     if token.word in _ATTRIBUTES and _PLACE.match(right) and sides.whole != "ML":
         return not _ACTING.search(left + right[1:] + sides.following)
+    if token.word in _STANDS and _IS.search(left) and not re.search("[xlenpq]", around):
+        return True
+    if not left and right.startswith("Bs"):  # "on the left there's a wall"
+        return True
     return right.startswith("B") and _SUBJECT_BEFORE.search(left) is not None and not re.search("[xlepq]", right)

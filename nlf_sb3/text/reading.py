@@ -157,9 +157,11 @@ class Summary:
         if "F" in codes or "U" in codes:
             blamed = judge(following.replace("S", "q")).value < 0
             return mention._replace(polarity=-mention.polarity) if blamed else mention
+        if mention.mood == TOLD and mention.is_negated and verdict > 0:
+            return mention._replace(polarity=-1)
         if is_bare and not mention.is_negated and not re.search("[xleq]", codes):
             if "l" in following:
-                return mention._replace(polarity=1)
+                return mention._replace(polarity=1, is_judged=True)
             if re.search("(?<!n)x|k", following):
                 return mention._replace(polarity=-1)
             if "m" in following or "r" in following:
@@ -180,7 +182,7 @@ class Summary:
             self.keeps |= not re.search("n[^K]*K", codes)
         more = 0
         manner = False
-        if "l" in codes or re.search("x[^M]*w|n.*[ew]", codes):
+        if re.search("l(?![pq])", codes) or re.search("x[^M]*w|n.*[ew]", codes):
             more = 1
         elif "x" in codes:
             more = -1
@@ -188,7 +190,7 @@ class Summary:
             more, manner = -1, True
         elif re.search("k|y", codes):
             more, manner = (1 if side.is_negated else -1), "y" in codes
-        elif re.search("m|r", codes):
+        elif re.search("[mrZ]", codes):
             more, manner = (-1 if side.is_negated else 1), "r" in codes
         elif "a" in codes and "n" not in codes and "J" in codes:
             more = -1
@@ -201,7 +203,7 @@ class Summary:
             self.mentions.append(Mention(((dimension, 1),), dimension, more, "asked", 1.0))
         elif not self.mentions:
             self.more = more
-        self.valence -= "x" in codes or "l" in codes
+        self.valence -= "x" in codes or re.search("l(?![pq])", codes) is not None
         if more and not self.size and self.mentions:
             self.size = 1 if more > 0 and "r" in codes else -1 if "y" in codes else 0
 
@@ -228,18 +230,12 @@ class Summary:
                 continue
             if len({way[0] for way in ways}) > 1:
                 self.doubt = min(self.doubt, 0.2)
-            is_told = mention.mood == "told" and mention.polarity > 0 and not self._is_judged(mention)
+            is_told = mention.mood == "told" and mention.polarity > 0 and not (mention.is_judged or mention.is_negated or self.valence > 0)
             kept = self.told if is_told else self.ways
             for index, direction in ways:
                 kept[index] = kept.get(index, 0) + mention.polarity * direction
             self.doubt = min(self.doubt, mention.doubt)
         self.valence = self.valence + (self.keeps and self.valence == 0)
-
-    def _is_judged(self, mention: Mention) -> bool:
-        return mention.is_negated or self.valence > 0 or self._has_lack()
-
-    def _has_lack(self) -> bool:
-        return any(token.role in "lebn" for token in self._tokens)
 
     def _settle_conflicts(self) -> None:
         """Of opposite wishes the last counts, with less confidence."""

@@ -16,7 +16,7 @@ _TIMES = (
 )
 _BODY = r"(?:knee|foot|leg|hand|ear|eye|arm|shoulder|ankle|hip|brain|lung|kidney|handed|hander|field|overs|wrist|elbow|thumb|bank|luggage)"
 _LOOSE = (
-    r"(?:to say|to do|to go|on the clock|in the|on the|undone|unsaid|to lose|alone|out|until|before)"
+    r"(?:to say|to do|to go|on the clock|in the|on the|undone|unsaid|to lose|alone|out)"
 )
 _UP_VERBS = (
     r"(?:give|giving|gave|given|mess|messed|messing|screw|screwed|heads|cheer|wake|woke|shut|hurry|warm|look|looking|add|adds|sum|sign|"
@@ -47,12 +47,14 @@ OTHER_SENSES = {
         r"\bleft (?:me|us|him|them) \w+",
         r"\b(?:any|some|no) (?!more|much|further|far|less|reason|need|point|push|move|moves|pushes|go|going|swing|to|on|of|the)\w+ left\b",
         r"\bon the left in\b|\b(?:drive|drives|drove|write|wrote|sit|sat|park|parked|live|lives) (?:\w+ )?(?:on|with|to) (?:the |my |his |her )?left\b",
+        r"\bthe (?:last|only|first) \w+ left\b",
         r"\b(?:what|who|all|anyone|anybody|nobody|everyone)(?: that)?(?:'s| is| was|) left\b(?=\W*$| is| to| of| in)|\bis (?:any\w*|no|nobody|none) left\b",
     ),
     "right": (
+        r"\bright (?=with (?:you|me|him|her|them|us)\b|and proper|and wrong|or wrong)|\bright from\b",
         r"\b(?:make|makes|made|do|does) (?:a|it|things) right\b(?! (?:turn|push))",
         r"\b(?:i'm|am|is|are|was|were|be|it's|that's|stay|sit|sits|stand|wait|stop|happened|you're|from|up|over|look|put|him|her|me|us|them) right (?=here|there)"
-        r"|(?<!of )(?<!the )(?<!go )\bright (?=now|away|this (?:minute|second|instant|moment|very)|back|behind|after|before|in front|in the middle|at the|next to|beside|above|below|on time|on top|angle|angles"
+        r"|(?<!of )(?<!the )(?<!go )(?<!push )(?<!move )(?<!turn )\bright (?=now|away|this (?:minute|second|instant|moment|very)|back|behind|after|before|in front|in the middle|at the|next to|beside|above|below|on time|on top|angle|angles"
         r"|from the start|beneath|through|outside|inside|under)",
         r"\b(?:no|any|every|the|a|your|my|their|have|has|had|with) right to (?!the\b|left\b)(?!be better|go\b)",
         r"\b(?:my|his|her|their) right$|\b(?:human|civil|legal|equal|animal|voting|all|god|birth) rights?\b",
@@ -66,7 +68,7 @@ OTHER_SENSES = {
         r"(?:\w+ )?up\b(?! with the arm)",
         r"\b(?:what|time|game|contract|number)(?:'s| is| was) up\b|\bup to (?:you|me|us|him|her|them|date|now|something|speed|no good|the task|it)\b",
         r"\bup (?:for|next|until|till|all night|front|late|early|close|and running|against)\b|\bups and downs\b|\bup on (?:the|a)\b",
-        r"\bkeep(?:s|ing)? (?:it )?up (?:the|with)\b|\bthings are \w+ up\b|\bkeep up\b|\bshow(?:s|ed)? up\b",
+        r"\bup to(?=\W*$)|\bkeep(?:s|ing)? (?:it )?up (?:the|with)\b|\bthings are \w+ up\b|\bkeep up\b|\bshow(?:s|ed)? up\b",
     ),
     "down": (
         rf"\b{_DOWN_VERBS} (?:\w+ )?down\b(?! (?:a bit|more|again|there|here|further|with the arm|some|slowly|, please))(?! \d)",

@@ -148,7 +148,7 @@ class Tokenizer:
             word = words[start]
             for parts, meaning, is_whole in idioms.get(word, ()):
                 end = start + len(parts)
-                if words[start:end] == parts and not (is_whole and not _is_clause(words, start, end)):
+                if words[start:end] == parts and not (is_whole and not self._is_clause(words, start, end)):
                     out += meaning
                     start = end
                     break
@@ -156,6 +156,17 @@ class Tokenizer:
                 out.append(word)
                 start += 1
         return out
+
+    def _is_clause(self, words: list[str], start: int, end: int) -> bool:
+        """Whether nothing but signs, and words that are just grammar, stand around."""
+        for side in (reversed(words[:start]), words[end:]):
+            for word in side:
+                if not word[0].isalnum():
+                    break
+                token = self._table.get(word)
+                if token is None or token.role != roles.FAIR:
+                    return False
+        return True
 
     def _unlisted(self, word: str) -> Token:
         """A sign, a number, a form or a slip of a known word, or an unknown word."""
@@ -181,11 +192,6 @@ class Tokenizer:
                 if _is_slip(word, own):
                     return self._table[own]._replace(word=word)
         return Token(roles.UNKNOWN, word)
-
-
-def _is_clause(words: list[str], start: int, end: int) -> bool:
-    """Whether nothing but signs stands around."""
-    return not (start and words[start - 1][0].isalnum()) and not (end < len(words) and words[end][0].isalnum())
 
 
 def _joined(tokens: list[Token]) -> list[Token]:
