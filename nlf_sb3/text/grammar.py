@@ -8,7 +8,7 @@ from typing import NamedTuple
 from nlf_sb3.text import lexicon as roles
 from nlf_sb3.text.clauses import Clause, codes_of
 from nlf_sb3.text.moods import ASKED, BARE, STATE, STORY, TOLD, Sides, mood_of
-from nlf_sb3.text.tokens import Token, Way
+from nlf_sb3.text.vocabulary import Token, Way
 
 _STORY_DOUBT = 0.15
 _QUESTION = re.compile("hnY|BnYg|nYH")
@@ -60,7 +60,9 @@ def judge(codes: str) -> Verdict:
     :return: What they judge
     """
     is_negated, value = False, 0
-    for code, following in zip(codes, codes[1:] + " "):
+    if not codes:
+        return Verdict(False, 0)
+    for code, following in zip(codes, f"{codes[1:]} ", strict=True):
         if code in "na" or (code == "l" and following in "pq"):
             is_negated = not is_negated
         elif code in "pq":

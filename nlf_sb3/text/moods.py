@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from nlf_sb3.text.tokens import Token
+from nlf_sb3.text.vocabulary import Token
 
 ASKED, TOLD, BARE, STATE, STORY = "asked", "told", "bare", "state", "story"
 """What a clause does with a direction: "go left", "you went left", "left", "the cart is left", "my uncle went left"."""
@@ -40,10 +40,13 @@ _STATES = [
         (r"^(?=[^M]*$)(?:.*[^vghdY])?[suOIo][^vghdYkx]*[BS]|[su].*S|B[^Mvghdn]*s|^[Ys2]*BS|^3?BS|^S", r"^[^M]*[hvkxle]"),
         (r"J[^vghd]*Bk?$", "[xlenpq]"),  # "the arm is up"
         (r"Y[^dv]*B", "[xlenkmpqdghb]"),  # "you are on the left"
-        (r"^[^YvhdgIFUWnkxleaqp]*[sL][^hJv]*$|^B[^YnqphM]*g|^Ys[^hJvM]*[BS]", "^$"),  # "the cart keeps left", "it is going left"
+        (
+            r"^[^YvhdgIFUWnkxleaqp]*[sL][^hJv]*$|^B[^YnqphM]*g|^Ys[^hJvM]*[BS]",
+            "^$",
+        ),  # "the cart keeps left", "it is going left"
         (r"J.*S|S.*J", "^$"),
         (r"J1[^nh]*$", "[xlepq]"),  # "the arm has come down"
-        (r"^(?=[^JYd]*$).*s[^hM]*B", "^[^Mx]*$"),
+        (r"^(?=[^JYd]*$).*s[^hM]*B[^vh]*$", "^$"),
     )
 ]
 _SUBJECT_BEFORE = re.compile(r"^[su]+[^YvgdhM]*$")
@@ -81,15 +84,16 @@ def mood_of(token: Token, sides: Sides) -> str:
         return sides.inherited if sides.inherited and not left else TOLD
     if sides.inherited == TOLD and "v" not in left:
         return TOLD
-    return ASKED if "v" in left and "Yv" not in left else BARE
+    is_verb = not left and sides.right.startswith("J") and not token.word.endswith("ing")  # "lift the arm"
+    return ASKED if is_verb or ("v" in left and "Yv" not in left) else BARE
 
 
 def _is_state(token: Token, sides: Sides, is_past: bool) -> bool:
     left, right = sides.left, sides.right
     around = f"{left}M{right}"
-    if not (is_past and _DEGREE.search(right)):
-        if any(pattern.search(left) and not but.search(around) for pattern, but in _STATES):
-            return True
+    is_overdone = is_past and _DEGREE.search(right) is not None
+    if not is_overdone and any(pattern.search(left) and not but.search(around) for pattern, but in _STATES):
+        return True
     if token.word in _ATTRIBUTES and _PLACE.match(right) and sides.whole != "ML":
         return not _ACTING.search(left + right[1:] + sides.following)
     if token.word in _STANDS and _IS.search(left) and not re.search("[xlenpq]", around):
