@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from nlf_sb3.text import lexicon as roles
-from nlf_sb3.text.tokens import Token
+from nlf_sb3.text.vocabulary import Token
 
 _SPLITS = frozenset(
-    "but because cause so then yet while whereas however although though until before when where".split()  # noqa: SIM905
-)
+    ("but", "because", "cause", "so", "then", "yet", "while", "whereas", "however", "although", "though", "until", "before")
+) | {"when", "where"}
 
 
 @dataclass

@@ -8,10 +8,10 @@ from typing import NamedTuple
 from nlf_sb3.text import lexicon as roles
 from nlf_sb3.text.clauses import Clause, codes_of
 from nlf_sb3.text.moods import ASKED, BARE, STATE, STORY, TOLD, Sides, mood_of
-from nlf_sb3.text.tokens import Token, Way
+from nlf_sb3.text.vocabulary import Token, Way
 
 _STORY_DOUBT = 0.15
-_QUESTION = re.compile("[hB]nY|nYH")
+_QUESTION = re.compile("hnY|BnYg|nYH")
 _QUESTION_BY_SIGN = re.compile("[hB]n|nY")
 _SECOND_STARTS = re.compile("[nabhvdgYIWFUHC]")
 
@@ -27,6 +27,7 @@ class Mention(NamedTuple):
     :param doubt: A factor of confidence
     :param word: Its word
     :param is_negated: Whether a negation stands before it
+    :param is_judged: Whether the clause says that it was too much or too little, or that it was left undone
     """
 
     ways: tuple[Way, ...]
@@ -36,6 +37,7 @@ class Mention(NamedTuple):
     doubt: float = 1.0
     word: str = ""
     is_negated: bool = False
+    is_judged: bool = False
 
 
 class Verdict(NamedTuple):
@@ -58,8 +60,10 @@ def judge(codes: str) -> Verdict:
     :return: What they judge
     """
     is_negated, value = False, 0
-    for code in codes:
-        if code in "na":
+    if not codes:
+        return Verdict(False, 0)
+    for code, following in zip(codes, f"{codes[1:]} ", strict=True):
+        if code in "na" or (code == "l" and following in "pq"):
             is_negated = not is_negated
         elif code in "pq":
             value += 1 if (code == "p") != is_negated else -1
@@ -87,7 +91,7 @@ def read_mentions(clause: Clause, following: str, inherited: str | None) -> list
     left = codes[: places[0]]
     for number, token in enumerate(tokens):
         right, next_left = _shared(between[number]) if number < len(between) else (codes[places[number] + 1 :], "")
-        sides = Sides(_without_question(_heard(left), clause.closes), right, codes, following, inherited)
+        sides = Sides(_without_question(_heard(left), clause.closes), right, codes, following, inherited, clause.opens)
         mentions.append(_read(token, sides, mentions, clause, words))
         left = next_left
     return _compared(mentions, between, codes, places)
@@ -129,16 +133,17 @@ def _read(token: Token, sides: Sides, earlier: list[Mention], clause: Clause, wo
     verdict = before.value or judge(sides.right).value
     if mood == ASKED and "pv" in left:  # "good, go left"
         verdict = min(verdict, 0)
-    polarity = _by_degree(sides, mood, words) or _by_denial(sides, mood, before.is_negated, verdict)
+    degree = _by_degree(sides, mood, words)
+    polarity = degree or _by_denial(sides, mood, before.is_negated, verdict)
     if earlier and not left.strip("A"):
         previous = earlier[-1]
         if (previous.is_negated and previous.mood == mood) or (previous.polarity < 0 and "A" in left):
             polarity = previous.polarity
     doubt = _STORY_DOUBT if mood == STORY else 1.0
-    return Mention(token.ways, dimension, polarity, mood, doubt, token.word, before.is_negated)
+    return Mention(token.ways, dimension, polarity, mood, doubt, token.word, before.is_negated, degree != 0 or "b" in left)
 
 
-_TOO_LITTLE = re.compile("l|nB?w[^M]*M")
+_TOO_LITTLE = re.compile("l(?![pq])|nB?w[^M]*M")
 _UNLIKE = re.compile("M[^M]*n[^M]*x")
 _SO_MUCH = re.compile("[na][^M]*j[^M]*$|[na].*jM")
 _LESS_WISHED, _MORE_WISHED = re.compile("M.*h.*[ky]"), re.compile("M.*h.*[mr]$")
@@ -154,7 +159,7 @@ def _by_degree(sides: Sides, mood: str, words: set[str]) -> int:
     if "e" in around:
         if "n" in around:
             return 1
-        if "e" in sides.left:
+        if "e" in sides.left or mood != ASKED:
             return -1
     if mood == TOLD and ("only" in words or "just" in words) and _LITTLE.search(around):
         return 1
@@ -178,6 +183,7 @@ def _by_denial(sides: Sides, mood: str, is_negated: bool, verdict: int) -> int:
         if is_negated or "b" in left:
             return -1 if verdict > 0 else 1
         return -1 if verdict < 0 else 1
+    is_negated ^= "b" in left
     is_blamed = verdict < 0 and (mood != ASKED or re.search("[WFUh2q]", left) is not None or "q" in right)
     return -1 if is_negated != is_blamed else 1
 

@@ -27,7 +27,8 @@ _EMOTICONS = re.compile(r"(?<![a-z0-9])(?:[:;=8x][-'^o]?[)(\]\[dp/\\|*3]+|[)(]+[
 _STRETCHED = re.compile(r"([a-z])\1{2,}")
 _QUOTED = re.compile(r"(?<![a-z0-9])'+|'+(?![a-z0-9])")
 _NOT = re.compile(
-    r"\b(do|does|did|is|was|are|were|has|had|have|should|would|could|ca|can|wo|must|need|might|ought|sha|ai|d)(?: ?n'?t| n t|'nt)\b('ve)?"
+    r"\b(do|does|did|is|was|are|were|has|had|have|should|would|could|ca|can|wo|must|need|might|ought|sha|ai|d)"
+    r"(?: ?n'?t| n t|'nt)\b('ve)?"
 )
 _VERBS = {"ca": "can", "wo": "will", "sha": "shall", "ai": "is", "d": "do"}
 _SPACED = re.compile(r"\b(?:[a-z] ){2,}[a-z]\b")
