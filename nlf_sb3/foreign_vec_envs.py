@@ -6,7 +6,9 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
-from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv, VecEnvWrapper
+from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
+
+from nlf_sb3.errors import FeedbackError
 
 
 def innermost(env: VecEnv) -> VecEnv:
@@ -28,7 +30,25 @@ def hands_out_copies(env: VecEnv) -> bool:
     :param env: A vectorised environment
     :return: Whether it is known to return new arrays at each step, which no later step changes
     """
-    return isinstance(innermost(env), (DummyVecEnv, SubprocVecEnv))
+    chain = [env]
+    while isinstance(env, VecEnvWrapper):
+        env = env.venv
+        chain.append(env)
+    return all(type(one).__module__.partition(".")[0] in ("stable_baselines3", "nlf_sb3") for one in chain)
+
+
+def check_is_single(env: Any, wrapper: str) -> None:
+    """
+    :param env: What is to be wrapped
+    :param wrapper: The name of the wrapper
+    :raises FeedbackError: If it steps many environments at once
+    """
+    if isinstance(env, (VecEnv, gym.vector.VectorEnv)):
+        raise FeedbackError(
+            f"{wrapper} goes around a single environment, and {type(env).__name__} steps {env.num_envs} of them at once. Put "
+            f"{wrapper} around each, before they are vectorised. Where there are none, as in a batched simulator, give the "
+            "algorithm expert= or demonstrations=."
+        )
 
 
 def single_environments(env: VecEnv) -> list[Any]:

@@ -165,6 +165,8 @@ class StepCheck:
         reset_infos = getattr(innermost(self._env), "reset_infos", None)
         for env in np.flatnonzero(dones):
             self._episode_steps[env] = 0
+            if not self._tracks[env]:
+                continue  # nothing here is ours, a foreign environment's reset_infos neither
             marks: dict[str, StepMark] = {}
             mark = reset_infos[env].get(STEP_MARK_KEY) if reset_infos else None
             while isinstance(mark, StepMark):

@@ -77,7 +77,7 @@ class KeepCheckpoints(BaseCallback):
     def _on_step(self) -> bool:
         if self._stop:
             raise KeyboardInterrupt
-        self.episodes += sum("episode" in info for info in self.locals["infos"])
+        self.episodes += sum(info.get("episode") is not None for info in self.locals["infos"])
         return True
 
     def _on_rollout_end(self) -> None:

@@ -31,7 +31,7 @@ class LQRExpert(Expert):
     def __init__(self, gain: np.ndarray, action_space: spaces.Box, *, std: float = 0.0, seed: int | None = 0) -> None:
         if not np.isfinite(std) or std < 0:
             raise ValueError(f"std: got {std}, expected a finite number of at least 0.")
-        self.gain = np.asarray(gain, dtype=np.float64)
+        self.gain = np.array(gain, dtype=np.float64)
         self.action_space = action_space
         self.std = std
         self.label = "sample" if std > 0 else "mode"

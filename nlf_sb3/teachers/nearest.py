@@ -168,7 +168,7 @@ def _scale(scale: Any, features: np.ndarray) -> np.ndarray:
         std = features.std(axis=0)
         return np.where(std > 0, std, 1.0)
     try:
-        given = np.broadcast_to(np.asarray(1.0 if scale is None else scale, dtype=np.float64), features.shape[1:])
+        given = np.broadcast_to(np.array(1.0 if scale is None else scale, dtype=np.float64), features.shape[1:])
     except (TypeError, ValueError):
         given = np.zeros(1)
     if not (np.isfinite(given) & (given > 0)).all():

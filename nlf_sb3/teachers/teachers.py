@@ -18,7 +18,7 @@ from nlf_sb3.teachers.experts import Expert, single_row
 
 class Transition(NamedTuple):
     """
-    One step, as a teacher sees it. Its arrays are the teacher's to keep and to change.
+    One step, as a teacher sees it. Its arrays and its info are the teacher's to keep and to change.
 
     :param observation: The observation acted in
     :param action: The action taken, environment-scale
@@ -156,6 +156,7 @@ def _copied(transition: Transition) -> Transition:
         observation=copy_value(transition.observation),
         action=copy_value(transition.action),
         next_observation=copy_value(transition.next_observation),
+        info=copy_value(transition.info),
         action_masks=copy_value(transition.action_masks),
     )
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from nlf_sb3.errors import FeedbackError
 from nlf_sb3.feedback import FEEDBACK_KEY, TASK_REWARD_KEY, Feedback
+from nlf_sb3.foreign_vec_envs import check_is_single
 from nlf_sb3.infos import add_error, copy_value, describe_error, takeover_of
 from nlf_sb3.teachers.teachers import Teacher, Transition, as_teacher, check_feedback, experts_of, seed_teacher
 from nlf_sb3.wrappers.asking import MaskReader
@@ -38,7 +39,7 @@ class FeedbackWrapper(gym.Wrapper, gym.utils.RecordConstructorArgs):
         don't train; ``"replace"`` puts the score in its place (0 where no score is given); a number adds
         that many times the score. The task's own reward then stays in ``info["task_reward"]``. A score
         that comes late is paid when it comes.
-    :raises FeedbackError: If a teacher can't be called, or the environment has a FeedbackWrapper already
+    :raises FeedbackError: If a teacher can't be called, or the environment is vectorised or has a FeedbackWrapper already
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class FeedbackWrapper(gym.Wrapper, gym.utils.RecordConstructorArgs):
     ) -> None:
         teacher = as_teacher(teachers)
         _check_score_as_reward(score_as_reward)
+        check_is_single(env, type(self).__name__)
         inner = env
         while isinstance(inner, gym.Wrapper):
             if isinstance(inner, FeedbackWrapper):
@@ -99,14 +101,14 @@ class FeedbackWrapper(gym.Wrapper, gym.utils.RecordConstructorArgs):
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         masks = self._action_masks()
         # The learner, the environment and the teacher each have arrays of their own, which the others can't change.
-        received = taken = copy_value(action)
+        taken = copy_value(action)
         observation, reward, terminated, truncated, info = self.env.step(copy_value(action))
         info = dict(info)  # an environment may hand out the same dict at every step
         takeover = takeover_of(info)
         if takeover is not None:  # where an expert took over, the teacher sees what it did
             taken = copy_value(takeover.action)
-        shown = copy_value(observation)
-        transition = Transition(self._observation, taken, float(reward), shown, terminated, truncated, info, self._step, masks)
+        shown, told = copy_value(observation), copy_value(info)
+        transition = Transition(self._observation, taken, float(reward), shown, terminated, truncated, told, self._step, masks)
         feedback: Feedback | None = None
         try:
             feedback = check_feedback(self.teacher(transition), self.teacher)
@@ -121,7 +123,7 @@ class FeedbackWrapper(gym.Wrapper, gym.utils.RecordConstructorArgs):
         self._step += 1
         if self._marker is not None:
             returned = (observation, reward, terminated, truncated)
-            info[STEP_MARK_KEY] = self._marker.step(received, returned, info.get(STEP_MARK_KEY))
+            info[STEP_MARK_KEY] = self._marker.step(action, returned, info.get(STEP_MARK_KEY))
         return observation, reward, terminated, truncated, info
 
     def _reward(self, task_reward: float, feedback: Feedback | None) -> float:

@@ -7,7 +7,8 @@ from typing import Any, Literal
 
 import gymnasium as gym
 
-from nlf_sb3.feedback import EXECUTED_ACTION_KEY
+from nlf_sb3.foreign_vec_envs import check_is_single
+from nlf_sb3.infos import takeover_of
 from nlf_sb3.seeding import derived_generator, derived_seed
 from nlf_sb3.teachers.any_expert import as_expert
 from nlf_sb3.wrappers.experts_steps import ForkPoints, GuideSteps, Schedule
@@ -58,6 +59,7 @@ class TrajectoryInjection(gym.Wrapper, gym.utils.RecordConstructorArgs):
     :param guide_steps: H of ``mode="guide"``: a number of steps, or a schedule of the fraction of ``horizon``, rounded
     :param horizon: What a schedule of ``guide_steps`` is a fraction of; by default the time limit in ``env.spec``
     :raises TwinError: If the environment can't be twinned
+    :raises FeedbackError: If it is a vectorised one
     """
 
     def __init__(
@@ -73,6 +75,7 @@ class TrajectoryInjection(gym.Wrapper, gym.utils.RecordConstructorArgs):
         horizon: int | None = None,
     ) -> None:
         _check_arguments(mode, twin, max_segment_steps, guide_steps, horizon)
+        check_is_single(env, type(self).__name__)
         points = ForkPoints(fork_probability, max_segment_steps)
         gym.utils.RecordConstructorArgs.__init__(
             self,
@@ -146,8 +149,9 @@ class TrajectoryInjection(gym.Wrapper, gym.utils.RecordConstructorArgs):
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         *returned, info = self._episodes.step(action)  # with an info that is ours to change
-        executed = None if self.injection_mode == "fork" else info.get(EXECUTED_ACTION_KEY)
-        info[STEP_MARK_KEY] = self._marker.step(action, tuple(returned), info.get(STEP_MARK_KEY), executed)
+        takeover = None if self.injection_mode == "fork" else takeover_of(info)
+        passed_on = None if takeover is None else takeover.action
+        info[STEP_MARK_KEY] = self._marker.step(action, tuple(returned), info.get(STEP_MARK_KEY), passed_on)
         return *returned, info
 
     def close(self) -> None:

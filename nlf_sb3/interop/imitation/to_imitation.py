@@ -49,11 +49,11 @@ def to_trajectories(
         if not expert_steps_only and segment.fork_step:
             side_notes.put(infos, "fork_step", np.full(len(infos), segment.fork_step))
         observations = append_observation(segment.observations, segment.last_observation)
-        rewards = np.asarray(segment.rewards[first:])
+        rewards = np.array(segment.rewards[first:])
         trajectories.append(
             types.TrajectoryWithRew(
                 obs=types.maybe_wrap_in_dictobs(rows_from(observations, first)),
-                acts=np.asarray(segment.actions[first:]),
+                acts=np.array(segment.actions[first:]),
                 infos=np.array(infos, dtype=object),
                 terminal=bool(segment.terminated or segment.truncated),
                 rews=rewards if rewards.dtype.kind == "f" else rewards.astype(np.float64),
