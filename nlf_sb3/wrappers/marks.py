@@ -77,27 +77,27 @@ class StepMarker:
         self._episode_step = 0
         self._observed: Entries | None = None
 
-    def begin(self, observation: Any, inner: StepMark | None) -> StepMark:
+    def begin(self, observation: Any, inner: Any) -> StepMark:
         """
         :param observation: What the wrapper's reset returns
-        :param inner: The mark of the wrapper inside
+        :param inner: What the info holds by the key of marks: that of the wrapper inside, or an environment's own entry
         :return: The mark of the reset
         """
         self._episode_step = 0
         self._look_at(observation)
-        return StepMark(self._name, self._source, self._stream, self._n_steps, 0, True, inner=inner)
+        return StepMark(self._name, self._source, self._stream, self._n_steps, 0, True, inner=_as_mark(inner))
 
     def step(
         self,
         action: Any,
         returned: tuple[Any, Any, bool, bool],
-        inner: StepMark | None,
+        inner: Any,
         passed_on: Any = None,
     ) -> StepMark:
         """
         :param action: What the wrapper got
         :param returned: Observation, reward, terminated and truncated, as it returns them
-        :param inner: The mark of the wrapper inside
+        :param inner: What the info holds by the key of marks: that of the wrapper inside, or an environment's own entry
         :param passed_on: What it executed in the action's place, if it did
         :return: The mark of the step
         """
@@ -105,7 +105,15 @@ class StepMarker:
         self._episode_step += 1
         received = action.copy() if isinstance(action, np.ndarray) else action
         mark = StepMark(
-            self._name, self._source, self._stream, self._n_steps, self._episode_step, False, received, passed_on, inner=inner
+            self._name,
+            self._source,
+            self._stream,
+            self._n_steps,
+            self._episode_step,
+            False,
+            received,
+            passed_on,
+            inner=_as_mark(inner),
         )
         if self._space is not None:
             observation, reward, mark.terminated, mark.truncated = returned
@@ -116,6 +124,10 @@ class StepMarker:
     def _look_at(self, observation: Any) -> None:
         if self._space is not None:
             self._observed = some_entries(observation, self._space)
+
+
+def _as_mark(entry: Any) -> StepMark | None:
+    return entry if isinstance(entry, StepMark) else None
 
 
 def some_entries(observation: Any, space: spaces.Space) -> Entries:
