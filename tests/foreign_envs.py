@@ -257,12 +257,17 @@ class ListAdapter(VecEnv):
         self.single, self.can_say = [make() for make in env_fns], can_say
         if shows_envs:
             self.envs = self.single
+        self.next_seeds: list[int | None] = [None] * len(env_fns)
         super().__init__(len(env_fns), self.single[0].observation_space, self.single[0].action_space)
 
     def reset(self) -> np.ndarray:
-        observations = [env.reset(seed=seed)[0] for env, seed in zip(self.single, self._seeds, strict=True)]
-        self._reset_seeds()
+        observations = [env.reset(seed=seed)[0] for env, seed in zip(self.single, self.next_seeds, strict=True)]
+        self.next_seeds = [None] * self.num_envs
         return np.stack(observations)
+
+    def seed(self, seed: int | None = None) -> list[int | None]:
+        self.next_seeds = [None if seed is None else seed + index for index in range(self.num_envs)]
+        return self.next_seeds
 
     def step_async(self, actions: np.ndarray) -> None:
         self.actions = actions
