@@ -15,7 +15,7 @@ from helpers import assert_same_model, largest_difference
 from learners import ALGORITHMS, is_finite, learner
 from stable_baselines3.common.vec_env import DummyVecEnv, VecCheckNan, VecEnvWrapper, VecNormalize
 
-from nlf_sb3 import Demonstrations, FeedbackError, FeedbackWrapper, TrajectoryInjection
+from nlf_sb3 import Demonstrations, Feedback, FeedbackError, FeedbackWrapper, TrajectoryInjection
 from nlf_sb3.teachers import ExpertTeacher
 
 STEPS = 4 * 12 * 3
@@ -138,8 +138,63 @@ def test_a_warm_start_takes_a_batched_simulator():
     expert = OneArrayExpert(BOX)
     model = learner("PPO", BatchedAdapter(), learning_rate=0.01)
     before = distance(model, expert, OBSERVATIONS)
-    interop.warm_start(model, Demonstrations(OBSERVATIONS, expert.wished(OBSERVATIONS)), n_epochs=30, batch_size=32)
+    interop.warm_start(model, Demonstrations(OBSERVATIONS, expert.wished(OBSERVATIONS)), n_epochs=10, batch_size=32)
     assert distance(model, expert, OBSERVATIONS) < before
+
+
+class Labels(BatchedAdapter):
+    """Brings labels of 0.5 in its infos, and then writes into their array."""
+
+    def step_wait(self):
+        *rest, infos = super().step_wait()
+        labels = np.full((self.num_envs, 2), 0.5, np.float32)
+        for label, info in zip(labels, infos, strict=True):
+            info["feedback"] = Feedback(expert_action=label)
+        labels[:] = -1.0
+        return *rest, infos
+
+
+@pytest.mark.parametrize("algorithm", ["REINFORCE", "A2C", "PPO"])
+def test_labels_that_a_simulator_puts_into_its_infos_teach(algorithm):
+    model = learner(algorithm, Labels(), alpha=0.0, learning_rate=0.02).learn(10 * STEPS)
+    assert model.num_expert_queries >= 10 * STEPS
+    with th.no_grad():
+        mean = model.policy.get_distribution(th.as_tensor(OBSERVATIONS)).distribution.mean.numpy()
+    assert np.abs(mean - 0.5).mean() < 0.1
+
+
+class DictAdapter(BatchedAdapter):
+    """Observes dicts."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.observation_space = gym.spaces.Dict({"walk": self.observation_space})
+
+    def reset(self):
+        return {"walk": super().reset()}
+
+    def step_wait(self):
+        observations, *rest, infos = super().step_wait()
+        for info in infos:
+            if "terminal_observation" in info:
+                info["terminal_observation"] = {"walk": info["terminal_observation"]}
+        return {"walk": observations}, *rest, infos
+
+
+@pytest.mark.parametrize("algorithm", ["REINFORCE", "PPO"])
+def test_an_expert_teaches_a_learner_that_observes_dicts(algorithm):
+    model = learner(algorithm, DictAdapter(), expert=OneArrayExpert(BOX), alpha=0.5).learn(STEPS)
+    assert is_finite(model)
+    assert model.num_expert_queries > STEPS / 2
+
+
+def test_a_saved_model_goes_on_in_another_such_simulator(tmp_path):
+    expert = OneArrayExpert(BOX)
+    model = learner("PPO", BatchedAdapter(), expert=expert).learn(STEPS)
+    model.save(tmp_path / "model")
+    loaded = type(model).load(tmp_path / "model", env=BatchedAdapter(answer="one for all"), expert=expert)
+    loaded.learn(STEPS, reset_num_timesteps=False)
+    assert loaded.num_expert_queries == 2 * STEPS
 
 
 # --- with single environments that can be reached ------------------------------------------------------
