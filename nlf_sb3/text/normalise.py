@@ -38,7 +38,7 @@ _PLAIN = re.compile(r"[a-z0-9 .,!?]*")
 def normalise(text: str) -> str:
     """
     >>> normalise("DON\N{ACUTE ACCENT}T go \N{FULLWIDTH LATIN SMALL LETTER L}eft")
-    "don't go left"
+    'do not go left'
 
     :param text: As it was typed
     :return: In lower case, with plain letters, signs and apostrophes
