@@ -17,9 +17,13 @@ please: no reason to avoid / in need of / the idea / make sure to / be sure to /
 please: is the plan / in favour of / in favor of / on to / off to / there we go / see your way to / not impossible
 please: fine with / i'd choose / i'd pick / i'd go / i'd take / why wasn't that / why wasn't it / why isn't it
 please: why isn't that / would be nice / would be lovely / would be good / what stopped you from / what stopped you
-please: what kept you from / what keeps you from / what prevented you from
-avoid: nothing to be gained / nothing to gain / nothing to win
-bravo: did the trick / does the trick / a beauty / what i call a / did the job / does the job / a treat / a delight
+please: what kept you from / what keeps you from / what prevented you from / would it trouble you to / could i trouble you to
+please: may i trouble you to / might i trouble you to / can i trouble you to / can i bother you to / would it kill you to
+please: would it be too much trouble to / would it be too much to ask to / would it be too much to ask for
+avoid: nothing to be gained / nothing to gain / nothing to win / hold back from / holding back from / wait any longer with
+avoid: wait any longer to / wait any longer before / wait any longer for / wait with / waiting with / wait to / wait before
+avoid: waste time before / hang about before / think twice before / drag your feet on / drag your feet about
+bravo: the ticket / did the trick / does the trick / a beauty / what i call a / did the job / does the job / a treat / a delight
 bravo: just right / saved the day / nothing to complain / like what you / on a roll / no need to change
 bravo: can not be improved / could not be improved / what i'm talking about / no room for improvement / can not do better
 bravo: hit the nail / that's my / made it work / you did it / hard to beat / the hang of it / hang of it / knew you could
@@ -44,7 +48,8 @@ bravo: stick with that / stick to it / stay the course / so proud / proud of you
 bravo: here we go / now we're talking / now you're talking / doing well / doing fine / doing great / going well / went well
 bravo: go well / goes well / gone well / did well / very well / that will do / it's a keeper / i'm all for / on your feet
 bravo: much better / even better / way better / by the book / keep on keeping on / don't mind if i do
-nope: told you not to / asked you not to / said not to / should not have done that / should not have done
+nope: which i did not want / which i never wanted / which i did not ask for / which nobody wanted / which nobody asked for
+nope: which was not asked for / told you not to / asked you not to / said not to / should not have done that / should not have done
 nope: should not do that / wish you had not / wrong again / got it wrong / got that wrong / get it wrong / getting it wrong
 nope: did not ask for that / will not work / would not work / what is wrong with you / what's wrong with you
 nope: what did you do that for / why did you do that / not how it's done / not how it is done / would not have done that
@@ -72,7 +77,7 @@ failed: there were no / there was not a / there was not any / i saw no / i see n
 failed: backed out of / did not see any / left out the / missed the chance to / missed the chance / missed your chance
 failed: didn't bother / did not bother / never bothered / never came / forgot about / forgot to / failed to / neglected to
 failed: refused to / nothing came of / never happened / didn't happen / fell asleep on / passed up / passed on / gave up on
-failed: shied away from / held back on / skimped on / you still haven't / neglected
+failed: shied away from / held back from / held back on / skimped on / you still haven't / neglected
 fine: would it hurt / will it hurt / have my blessing / nothing stops you from / nothing stopping you from
 fine: nobody would blame you for / no one would blame you for / not object to / can not blame you for / why should you not
 fine: nothing keeps you from / nothing to fear / nothing to be afraid of / not forbidden / no crime / not a crime / no sin
@@ -156,7 +161,8 @@ overly: more than i asked / more than i wanted / than necessary / than needed / 
 overly: than you needed to / than you should have / than you should / than required / than requested / than asked
 overly: than i said / than it should / went on too long / went on for too long / a bit much / a little much / by too much
 overly: far too much / way too much / too much / too far / too strong / too hard / overdid it / overdone it / went overboard
-overly: than i bargained for / than i hoped / than i meant / than i had in mind / than planned / than expected
+overly: than anyone needed / than anyone wanted / than anyone asked / than anybody needed / than anybody wanted
+overly: than was wanted / than was asked / than i bargained for / than i hoped / than i meant / than i had in mind / than planned / than expected
 overly: heavy handed / heavy-handed / than is good / than was good / than called for / than that was needed / over the limit
 overly: too long / too strongly / off the scale / a tad much / rather a lot / that's a lot of / quite a lot of / out of hand
 overly: got carried away / carried away / to excess / beyond what / more like a kick / past the point / exaggerated badly

@@ -69,7 +69,7 @@ def mood_of(token: Token, sides: Sides) -> str:
     :return: One of the moods
     """
     left = sides.left
-    is_past = token.word.endswith("ed") or token.word in _PASTS
+    is_past = token.word.endswith("ed") or (token.word in _PASTS and left != "")
     if sides.opens in ("before", "until") and _MEANWHILE.match(left):
         return STATE
     if _WISHES.search(left):

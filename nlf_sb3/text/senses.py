@@ -44,7 +44,7 @@ OTHER_SENSES = {
         r"\b(?<!go )(?<!going )(?<!push )(?<!move )left (?=without\b|early\b|undone|untouched|unsaid|standing|"
         r"it running)",
         rf"\b{_SUBJECT} left (?={_POSSESSED}\b)",
-        rf"\b{_TIMES} left\b(?! (?:of|side|hand side|turn|push|move))",
+        rf"\b{_TIMES} (?:(?:is|are|was|were) )?left\b(?! (?:of|side|hand side|turn|push|move))",
         rf"\bleft (?={_BODY}\b|{_LOOSE}\b(?! (?:left|right|side|other)))",
         r"\b(?:i|he|she|we|they|who|uncle|aunt|everyone|everybody) (?:always |just |have |had |never |already |"
         r"suddenly |then |also |recently |finally |once )?left\b(?!(?: too| a bit| so| more)? (?:much|hard|far|little|"
@@ -180,7 +180,7 @@ SAME_SENSES = {
     "open": (
         "opened opens opening opener unclench unclenched unclenching release released releases releasing let-go let-it-go "
         "loosen loosened loosening spread spreading unclamp unclamped apart wider wide unlock unfold opended uncurl "
-        "unhand ungrip untighten"
+        "unhand ungrip untighten let-loose"
     ),
     "close": (
         "closed closes closing shut shuts shutting squeeze squeezed squeezing clamp clamped clamping grip gripped "

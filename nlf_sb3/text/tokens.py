@@ -117,6 +117,8 @@ def _joined(tokens: list[Token]) -> list[Token]:
         last = out[-1]
         if last.word == "too" and token.role in _SIGNS:
             out[-1] = Token(roles.FAIR, "too")  # "you too"
+        if last.word == "rather" and token.role in "jwpqxmkzZ":
+            last = out[-1] = Token(roles.FAIR, "rather")  # "rather far"
         if last.role == roles.EXCESS and token.role == roles.WEAK:
             out[-1] = Token(roles.LACK, token.word)
         elif last.role == roles.MORE and token.role in "wyjx" and token.word != "overly":
