@@ -48,6 +48,7 @@ bravo: stick with that / stick to it / stay the course / so proud / proud of you
 bravo: here we go / now we're talking / now you're talking / doing well / doing fine / doing great / going well / went well
 bravo: go well / goes well / gone well / did well / very well / that will do / it's a keeper / i'm all for / on your feet
 bravo: much better / even better / way better / by the book / keep on keeping on / don't mind if i do
+nope: no what / no why / no stop / no don't / no do not / you suck / you sucked / epic fail / big fail / what a fail
 nope: which i did not want / which i never wanted / which i did not ask for / which nobody wanted / which nobody asked for
 nope: which was not asked for / told you not to / asked you not to / said not to / should not have done that / should not have done
 nope: should not do that / wish you had not / wrong again / got it wrong / got that wrong / get it wrong / getting it wrong
@@ -78,7 +79,8 @@ failed: backed out of / did not see any / left out the / missed the chance to / 
 failed: didn't bother / did not bother / never bothered / never came / forgot about / forgot to / failed to / neglected to
 failed: refused to / nothing came of / never happened / didn't happen / fell asleep on / passed up / passed on / gave up on
 failed: shied away from / held back from / held back on / skimped on / you still haven't / neglected
-fine: would it hurt / will it hurt / have my blessing / nothing stops you from / nothing stopping you from
+fine: nothing's stopping you from / nothing is stopping you from / nothing is keeping you from / nothing is holding you back from
+fine: nothing is preventing you from / nothing's keeping you from / nothing's holding you back from / would it hurt / will it hurt / have my blessing / nothing stops you from / nothing stopping you from
 fine: nobody would blame you for / no one would blame you for / not object to / can not blame you for / why should you not
 fine: nothing keeps you from / nothing to fear / nothing to be afraid of / not forbidden / no crime / not a crime / no sin
 fine: nothing wrong / no harm / no shame / not wrong / can't hurt / can not hurt / cannot hurt / couldn't hurt
@@ -103,7 +105,7 @@ undo: opposite direction / opposite side / opposite of / back again / about turn
 undo: turn that around / the inverse / exactly wrong / other way please / not this direction / swap sides / other hand
 undo: reverse course / the wrong one / wrong one / move back / head back / back to where you were / swap it
 turn: a quarter turn / quarter turn / half turn / half a turn / a half turn / a quarter of a turn
-better than: beat / would beat / is better than / superior to / preferable to / beats / over / makes more sense than / above
+better than: beat / would beat / is better than / superior to / preferable to / beats / over / makes more sense than
 better than: trumps / better off than / wins over / ahead of / more sensible than / wiser than / outperforms / safer than
 better than: smarter than / works better than / outdoes / as against
 stop: there was not any need to / not any need to / no need for us to / no use / lay off the / hold back on / no more
@@ -149,6 +151,8 @@ less: wind back / not as much / not that much / not as far / not so far / not th
 less: not that hard / go easier on / easy on / ease off on / lay off on / cut / cut down / too much of / half the
 less: half your / a fraction of / a bit less of
 some: half a
+higher: a greater height / greater height / more height / gain height / gain altitude / more altitude / gain some height
+lower: a lesser height / less height / lose height / lose altitude / less altitude / lose some height
 instead-of: not so much / rather than / instead of / as opposed to / in place of / and not / but not
 more: twice as much / twice as far / twice as hard / another bit / a bit extra / put more into / step up / ramp up
 miss: miss the chance to / miss the chance of / pass up

@@ -71,7 +71,7 @@ ROLES = {
         "congratulations congrats respect natural effective advantage beneficial favourable rewarding fabulous gold "
         "golden phenomenal remarkable splendidly suits suited justified gem enjoyed admire appreciated rescued helpful "
         "accurate spotless bullseye unbeatable acceptable pro safe safer wiser smarter nicer worthwhile worth okey "
-        "encouraging prettiest yess"
+        "encouraging prettiest yess gg ggwp pog"
     ),
     BAD: (
         "bad badly wrong wrongly mistake mistaken error poor poorly terrible awful horrible nope nah unhappy worse worst "
@@ -166,7 +166,7 @@ ROLES = {
     ),
     THAN: ("than"),
     RATHER_THAN: ("instead-of"),
-    OVER: ("over versus vs"),
+    OVER: ("over above versus vs"),
     TO: ("to"),
     THAT: ("that which this"),
     AND: ("and or & plus"),

@@ -166,7 +166,7 @@ SAME_SENSES = {
         "raise raised raises raising lift lifted lifts lifting hoist hoisted hoisting elevate elevated elevating "
         "higher upward upwards heighten heightened ascend rise high uplift upwardly upper ↑"
     ),
-    "down": ("dropped lower lowered lowers lowering downward downwards descend descending low sink lowermost drop ↓"),
+    "down": ("dip dipped dipping dropped lower lowered lowers lowering downward downwards descend descending low sink lowermost drop ↓"),
     "more": ("increase increased increasing raise raised raising boost boosted crank bump add added adding up higher"),
     "less": ("decrease decreased decreasing reduce reduced reducing lower lowered lowering cut drop lessen dial down fewer"),
     "higher": (

@@ -62,6 +62,9 @@ class Summary:
             if takes_back or corrects or clause.opens == "?":
                 self.mentions = [mention._replace(polarity=0) for mention in self.mentions]
             takes_back = False
+            if corrects:
+                clause = _corrected(clause)
+                codes = codes_of(clause.tokens)
             following = _following(clauses[number + 1 :])
             carried = mood if clause.opens == "and" and not _OWN_SUBJECT.search(codes) else None
             found = [_judged(mention, following, codes) for mention in read_mentions(clause, following, carried)]
@@ -134,6 +137,12 @@ class Summary:
             kept[index] = kept.get(index, 0) + mention.polarity * direction
         is_unnamed = len({index for index, _ in ways}) > 1
         self.doubt = min(self.doubt, mention.doubt, _UNNAMED if is_unnamed else 1.0)
+
+
+def _corrected(clause: Clause) -> Clause:
+    """A clause without what takes the one before back: "sorry, I mean left"."""
+    start = next(place for place, token in enumerate(clause.tokens) if token.role == roles.CORRECTED)
+    return Clause(clause.opens, clause.tokens[start + 1 :], clause.closes)
 
 
 def _following(clauses: list[Clause]) -> str:
