@@ -40,6 +40,10 @@ class Mention(NamedTuple):
     is_judged: bool = False
 
 
+_UNASKED = re.compile("3[^MBvg]*nh$")
+"""Which nobody asked for."""
+
+
 class Verdict(NamedTuple):
     """
     What some words judge.
@@ -62,6 +66,7 @@ def judge(codes: str) -> Verdict:
     is_negated, value = False, 0
     if not codes:
         return Verdict(False, 0)
+    codes = _UNASKED.sub("q", codes)
     for code, following in zip(codes, f"{codes[1:]} ", strict=True):
         if code in "na" or (code == "l" and following in "pq"):
             is_negated = not is_negated
@@ -133,7 +138,7 @@ def _read(token: Token, sides: Sides, earlier: list[Mention], clause: Clause, wo
     verdict = before.value or judge(sides.right).value
     if mood == ASKED and "pv" in left:  # "good, go left"
         verdict = min(verdict, 0)
-    degree = _by_degree(sides, mood, words)
+    degree = _by_degree(token, sides, mood, words)
     polarity = degree or _by_denial(sides, mood, before.is_negated, verdict)
     if earlier and not left.strip("A"):
         previous = earlier[-1]
@@ -151,7 +156,7 @@ _MORE_THAN, _IS_MORE_THAN = re.compile("[mrj].*t"), re.compile("M[vJ]?B[^M]*[mrj
 _LITTLE = re.compile("MJ?[zw](?!.*m)")
 
 
-def _by_degree(sides: Sides, mood: str, words: set[str]) -> int:
+def _by_degree(token: Token, sides: Sides, mood: str, words: set[str]) -> int:
     """The polarity by too much and too little; 0 if neither is spoken of."""
     around = f"{sides.left}M{sides.right}"
     if _TOO_LITTLE.search(around):
@@ -167,7 +172,8 @@ def _by_degree(sides: Sides, mood: str, words: set[str]) -> int:
         return -1
     if _MORE_WISHED.search(around):
         return 1
-    if (mood == TOLD and _MORE_THAN.search(around)) or _IS_MORE_THAN.search(around):
+    is_compared = mood == TOLD and token.word.endswith("er") and sides.right.startswith("t")
+    if is_compared or (mood == TOLD and _MORE_THAN.search(around)) or _IS_MORE_THAN.search(around):
         return -1
     if "x" in around:
         return 1 if _UNLIKE.search(around) else -1
@@ -212,7 +218,7 @@ def _winner(before: str, between: str) -> int:
     if roles.RATHER_THAN in between or roles.OVER in between:
         winner = 1
     elif roles.THAN in between:
-        winner = -1 if roles.BAD in between else 1
+        winner = -1 if (roles.BAD in between) != (roles.LESS in between) else 1
     elif between in ("2", "h2") and roles.ASK in before:
         winner = 1
     else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 _LINES = """
 please: how do you feel about / how would you feel about / have you thought about / have you thought of / thought about
 please: thought of / have you considered / have you tried / why don't you / why dont you / why not / nothing but / how about
-please: what about / didn't i say / did i not say / haven't i told you / any chance of / may i have / can i have
+please: what about / any chance of / may i have / can i have
 please: could we have / i'd like / i would like / might be worth / worth a shot / worth a try / supposed to / meant to
 please: ought to / have to / has to / had to / time to / time for / i vote for / my vote goes to / go ahead and
 please: good to see / be so kind as to / so kind as to / be so kind and / would you mind / do you mind / do me a favour and
@@ -34,7 +34,7 @@ bravo: nailed it / nailed that / love it / you're getting it / getting it / gett
 bravo: nothing to criticise / nothing to criticize / a natural / two thumbs up / thumbs up / no objection / no objections
 bravo: no complaints / can't complain / can not complain / cannot complain / no problem / no problems / never better
 bravo: couldn't be better / could not be better / couldn't ask for more / same again / exactly like that / just like that
-bravo: stay on course / more of that / more of the same / more like that / more like this / don't change anything
+bravo: stay on course / more like that / more like this / don't change anything
 bravo: don't change a thing / don't change / change nothing / don't stop now / not bad / not too bad / not too shabby
 bravo: not half bad / two thumbs / high five / hats off / good job / nice work / nice job / great job / good work
 bravo: this works / that works / works for me / hands down the best / on track / what i hoped for / what was needed
@@ -48,6 +48,19 @@ bravo: stick with that / stick to it / stay the course / so proud / proud of you
 bravo: here we go / now we're talking / now you're talking / doing well / doing fine / doing great / going well / went well
 bravo: go well / goes well / gone well / did well / very well / that will do / it's a keeper / i'm all for / on your feet
 bravo: much better / even better / way better / by the book / keep on keeping on / don't mind if i do
+say: did not i say / did i not say / have not i told you / have i not told you / did not i tell you / did not i ask you
+more bravo: more of that / more of the same / more of this / some more of that
+it: poor thing / poor chap / poor fellow / poor guy / poor little thing / poor soul
+please: you are to / you're to / my preference is / trouble you for / would it be too much to ask that you
+please: would it be too much to ask that / is it too much to ask that you / i'd thank you to / i'll thank you to
+fine: no law against / no rule against / nothing says you can not / never object to / nobody objects to / nobody minds
+stop: your fill of / had enough of you / enough of you / had my fill of
+wrong-way: wrong heading / wrong course / wrong directon / wrong dirction / wrong bearing
+overly: over the odds / well over / than it needed / than that needed / than you were told / than it had to
+bravo: could not have been better / could not have gone better / could not have picked anything better than
+bravo: could not have picked better than / could not have chosen better than / never seen it done so well / never seen it done better
+bravo: what i call driving / what i call flying / what i call a move / what i call steering
+nope: a dog's dinner / a dog's breakfast / an instant fail / just disappointed
 nope: no what / no why / no stop / no don't / no do not / you suck / you sucked / epic fail / big fail / what a fail
 nope: which i did not want / which i never wanted / which i did not ask for / which nobody wanted / which nobody asked for
 nope: which was not asked for / told you not to / asked you not to / said not to / should not have done that / should not have done

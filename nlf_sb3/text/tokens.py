@@ -12,7 +12,7 @@ from nlf_sb3.text.vocabulary import SPLIT, Idiom, Token, Vocabulary
 
 _WORD = re.compile(r"[^\W_]+")
 _DOUBLED = re.compile(r"(.)\1")
-_LET_GO = re.compile(r"\blet (?:the |that |this |its |your )?\w+ (?:go|loose)\b(?=\W*$| now\b| please\b| then\b|[.,;!?])")
+_LET_GO = re.compile(r"\blet (?:the |that |this |its |your )?(?:\w+ )?\w+ (?:go|loose)\b(?=\W*$| now\b| please\b| then\b| and\b|[.,;!?])")
 _SIGNS = frozenset(",.?")
 _PARTICLES = frozenset(("up", "down", "on", "off", "in", "out", "over", "back"))
 _ADVERBS = frozenset(("left", "right", "up", "down", "back", "forward"))
