@@ -23,7 +23,8 @@ please: would it be too much trouble to / would it be too much to ask to / would
 avoid: nothing to be gained / nothing to gain / nothing to win / hold back from / holding back from / wait any longer with
 avoid: wait any longer to / wait any longer before / wait any longer for / wait with / waiting with / wait to / wait before
 avoid: waste time before / hang about before / think twice before / drag your feet on / drag your feet about
-bravo: the ticket / did the trick / does the trick / a beauty / what i call a / did the job / does the job / a treat / a delight
+bravo: the ticket / did the trick / does the trick / a beauty / what i call a / did the job / does the job / a treat
+bravo: a delight
 bravo: just right / saved the day / nothing to complain / like what you / on a roll / no need to change
 bravo: can not be improved / could not be improved / what i'm talking about / no room for improvement / can not do better
 bravo: hit the nail / that's my / made it work / you did it / hard to beat / the hang of it / hang of it / knew you could
@@ -58,12 +59,14 @@ stop: your fill of / had enough of you / enough of you / had my fill of
 wrong-way: wrong heading / wrong course / wrong directon / wrong dirction / wrong bearing
 overly: over the odds / well over / than it needed / than that needed / than you were told / than it had to
 bravo: could not have been better / could not have gone better / could not have picked anything better than
-bravo: could not have picked better than / could not have chosen better than / never seen it done so well / never seen it done better
+bravo: could not have picked better than / could not have chosen better than / never seen it done so well
+bravo: never seen it done better
 bravo: what i call driving / what i call flying / what i call a move / what i call steering
 nope: a dog's dinner / a dog's breakfast / an instant fail / just disappointed
 nope: no what / no why / no stop / no don't / no do not / you suck / you sucked / epic fail / big fail / what a fail
 nope: which i did not want / which i never wanted / which i did not ask for / which nobody wanted / which nobody asked for
-nope: which was not asked for / told you not to / asked you not to / said not to / should not have done that / should not have done
+nope: which was not asked for / told you not to / asked you not to / said not to / should not have done that
+nope: should not have done
 nope: should not do that / wish you had not / wrong again / got it wrong / got that wrong / get it wrong / getting it wrong
 nope: did not ask for that / will not work / would not work / what is wrong with you / what's wrong with you
 nope: what did you do that for / why did you do that / not how it's done / not how it is done / would not have done that
@@ -92,8 +95,10 @@ failed: backed out of / did not see any / left out the / missed the chance to / 
 failed: didn't bother / did not bother / never bothered / never came / forgot about / forgot to / failed to / neglected to
 failed: refused to / nothing came of / never happened / didn't happen / fell asleep on / passed up / passed on / gave up on
 failed: shied away from / held back from / held back on / skimped on / you still haven't / neglected
-fine: nothing's stopping you from / nothing is stopping you from / nothing is keeping you from / nothing is holding you back from
-fine: nothing is preventing you from / nothing's keeping you from / nothing's holding you back from / would it hurt / will it hurt / have my blessing / nothing stops you from / nothing stopping you from
+fine: nothing's stopping you from / nothing is stopping you from / nothing is keeping you from
+fine: nothing is holding you back from
+fine: nothing is preventing you from / nothing's keeping you from / nothing's holding you back from / would it hurt
+fine: will it hurt / have my blessing / nothing stops you from / nothing stopping you from
 fine: nobody would blame you for / no one would blame you for / not object to / can not blame you for / why should you not
 fine: nothing keeps you from / nothing to fear / nothing to be afraid of / not forbidden / no crime / not a crime / no sin
 fine: nothing wrong / no harm / no shame / not wrong / can't hurt / can not hurt / cannot hurt / couldn't hurt
@@ -179,7 +184,8 @@ overly: than you needed to / than you should have / than you should / than requi
 overly: than i said / than it should / went on too long / went on for too long / a bit much / a little much / by too much
 overly: far too much / way too much / too much / too far / too strong / too hard / overdid it / overdone it / went overboard
 overly: than anyone needed / than anyone wanted / than anyone asked / than anybody needed / than anybody wanted
-overly: than was wanted / than was asked / than i bargained for / than i hoped / than i meant / than i had in mind / than planned / than expected
+overly: than was wanted / than was asked / than i bargained for / than i hoped / than i meant / than i had in mind
+overly: than planned / than expected
 overly: heavy handed / heavy-handed / than is good / than was good / than called for / than that was needed / over the limit
 overly: too long / too strongly / off the scale / a tad much / rather a lot / that's a lot of / quite a lot of / out of hand
 overly: got carried away / carried away / to excess / beyond what / more like a kick / past the point / exaggerated badly

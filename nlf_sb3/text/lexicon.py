@@ -87,7 +87,8 @@ ROLES = {
         "smashed hit bumped cost costly doomed flawed faulty criticise criticize complain complaint objection objections "
         "complaints fault harm downside drawback disastrous inexcusable boo yikes eek wtf crap garbage trash sucks sucked "
         "stinks atrocious abysmal appalling unsatisfactory dissatisfied displeased cringe facepalm mistakes errors "
-        "shocking concern counterproductive detrimental suboptimal messed blew botched crushed spilled spilt goofed tipped fall "
+        "shocking concern counterproductive detrimental suboptimal messed blew botched crushed spilled spilt "
+        "goofed tipped fall "
         "forbidden illegal crime sin poorest dumbest stupidly wrongdoing wasted waste tsk meh bogus"
     ),
     EXCESS: (

@@ -164,11 +164,14 @@ OTHER_SENSES = {
 """Where a word is no direction, as patterns of the text around it."""
 SAME_SENSES = {
     "up": (
-        "ascended ascending climb climbed climbing skyward skywards heavenward heavenwards raise raised raises raising lift lifted lifts lifting hoist hoisted hoisting elevate elevated elevating "
+        "ascended ascending climb climbed climbing skyward skywards heavenward heavenwards raise raised raises "
+        "raising lift lifted lifts lifting hoist hoisted hoisting elevate elevated elevating "
         "higher upward upwards heighten heightened ascend rise high uplift upwardly upper ↑"
     ),
     "down": (
-        "descended floorward floorwards groundward groundwards earthward earthwards dip dipped dipping dropped lower lowered lowers lowering downward downwards descend descending low sink lowermost drop ↓"),
+        "descended floorward floorwards groundward groundwards earthward earthwards dip dipped dipping dropped "
+        "lower lowered lowers lowering downward downwards descend descending low sink lowermost drop ↓"
+    ),
     "more": ("increase increased increasing raise raised raising boost boosted crank bump add added adding up higher"),
     "less": ("decrease decreased decreasing reduce reduced reducing lower lowered lowering cut drop lessen dial down fewer"),
     "higher": (

@@ -6,14 +6,14 @@ import re
 
 from nlf_sb3.text import lexicon as roles
 from nlf_sb3.text.clauses import Clause, clauses_of, codes_of
-from nlf_sb3.text.grammar import Mention, judge, read_mentions
+from nlf_sb3.text.comparison import Mention
+from nlf_sb3.text.grammar import judge, read_mentions
 from nlf_sb3.text.moods import ASKED, BARE, STATE, TOLD
 from nlf_sb3.text.relative import read_relative
 from nlf_sb3.text.vocabulary import Token
 
 _UNNAMED, _CONFLICTING = 0.2, 0.5
 """Confidence in a direction of one dimension of several, which isn't named; and in the last of opposite wishes."""
-_OPENERS = frozenset(("so", "then", "now", "you", "ok", "okay", "right", "and", "on"))
 _OWN_SUBJECT, _OWN_VERB = re.compile("[YIh]"), re.compile("[YIvhd]")
 _CORRECTS = re.compile("[nqp]*C")
 _JUDGED_FIRST, _DEGREE, _SETTLED = re.compile("[^vMh]*[pqW]"), re.compile("[xl]"), re.compile("[xleq]")
@@ -177,27 +177,3 @@ def _judged(mention: Mention, following: str, codes: str) -> Mention:
     if _MORE.search(following):
         return mention._replace(mood=ASKED)
     return mention._replace(polarity=-mention.polarity) if verdict < 0 else mention
-
-
-def without_discourse(tokens: list[Token]) -> list[Token]:
-    """
-    :param tokens: A remark
-    :return: It without "right" where that just opens it: "right, now go left"
-    """
-    tokens = _without_tag(tokens)
-    start = next((place for place, token in enumerate(tokens) if token.role not in "p,.f"), 0)
-    if len(tokens) < start + 2 or tokens[start].word != "right" or not tokens[start].ways:
-        return tokens
-    rest = tokens[start + 1 :]
-    if not any(token.ways for token in rest):
-        return tokens
-    if rest[0].role in ",.":
-        return rest[1:]
-    is_corrected = any(token.role == roles.CORRECTED or token.word in ("no", "not", "instead") for token in rest[:4])
-    return rest if rest[0].word in _OPENERS and not is_corrected else tokens
-
-
-def _without_tag(tokens: list[Token]) -> list[Token]:
-    """A remark without "right" where that asks for a yes: "you should go left, right?" """
-    is_asked = len(tokens) > 3 and tokens[-1].role == "?" and tokens[-2].word == "right" and tokens[-3].role == ","
-    return tokens[:-3] if is_asked and any(token.ways for token in tokens[:-3]) else tokens

@@ -12,7 +12,9 @@ from nlf_sb3.text.vocabulary import SPLIT, Idiom, Token, Vocabulary
 
 _WORD = re.compile(r"[^\W_]+")
 _DOUBLED = re.compile(r"(.)\1")
-_LET_GO = re.compile(r"\blet (?:the |that |this |its |your )?(?:\w+ )?\w+ (?:go|loose)\b(?=\W*$| now\b| please\b| then\b| and\b|[.,;!?])")
+_LET_GO = re.compile(
+    r"\blet (?:the |that |this |its |your )?(?:\w+ )?\w+ (?:go|loose)\b(?=\W*$| now\b| please\b| then\b| and\b|[.,;!?])"
+)
 _SIGNS = frozenset(",.?")
 _PARTICLES = frozenset(("up", "down", "on", "off", "in", "out", "over", "back"))
 _ADVERBS = frozenset(("left", "right", "up", "down", "back", "forward"))
@@ -107,7 +109,13 @@ class Tokenizer:
             return Token(roles.NUMBER, word)
         singled = _DOUBLED.sub(r"\1", word)
         stem, _, rest = word.partition("-")
-        for form in (word.rstrip("'"), word.removesuffix("'s"), word.replace("-", ""), "" if rest in _PARTICLES else stem, singled):
+        for form in (
+            word.rstrip("'"),
+            word.removesuffix("'s"),
+            word.replace("-", ""),
+            "" if rest in _PARTICLES else stem,
+            singled,
+        ):
             token = self._table.get(form)
             if token is not None:
                 return token
