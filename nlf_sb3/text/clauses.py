@@ -9,7 +9,11 @@ from nlf_sb3.text.vocabulary import Token
 
 _SPLITS = frozenset(
     ("but", "because", "cause", "so", "then", "yet", "while", "whereas", "however", "although", "though", "until", "before")
-) | {"when", "where"}
+) | {"when", "where", "or"}
+
+
+_CONSEQUENCES = frozenset(("else", "it", "the", "you", "we", "they", "i", "he", "she", "this", "that", "everything"))
+_ADDRESSED = frozenset("IYu")
 
 
 @dataclass
@@ -66,8 +70,8 @@ def clauses_of(tokens: list[Token]) -> list[Clause]:
 
 def _close(clauses: list[Clause], sign: str) -> None:
     clauses[-1].closes = clauses[-1].closes or sign
-    if sign == "?" and not clauses[-1].tokens and len(clauses) > 1:
-        clauses[-2].closes = "?"
+    if sign == "?" and len(clauses) > 1 and _ADDRESSED.issuperset(codes_of(clauses[-1].tokens)):
+        clauses[-2].closes = "?"  # "..., my dear?"
     if clauses[-1].tokens:
         clauses.append(Clause(sign))
     elif sign != ",":
@@ -78,6 +82,8 @@ def _opens_a_clause(tokens: list[Token], index: int) -> bool:
     token = tokens[index]
     if token.word not in _SPLITS or token.role == roles.MENTION:
         return False
+    if token.word == "or":
+        return 0 < index < len(tokens) - 1 and tokens[index + 1].word in _CONSEQUENCES
     if token.word != "so":
         return True
     before, after = tokens[index - 1 : index], tokens[index + 1 : index + 2]

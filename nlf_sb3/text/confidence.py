@@ -6,7 +6,7 @@ import re
 
 from nlf_sb3.text import lexicon as roles
 from nlf_sb3.text.clauses import codes_of
-from nlf_sb3.text.grammar import Mention
+from nlf_sb3.text.comparison import Mention
 from nlf_sb3.text.senses import PARTICLES
 from nlf_sb3.text.vocabulary import Token
 

@@ -7,8 +7,9 @@ from typing import NamedTuple
 
 from nlf_sb3.text import lexicon as roles
 from nlf_sb3.text.clauses import Clause, codes_of
-from nlf_sb3.text.moods import ASKED, BARE, STATE, STORY, TOLD, Sides, mood_of
-from nlf_sb3.text.vocabulary import Token, Way
+from nlf_sb3.text.comparison import Mention, settle_comparisons
+from nlf_sb3.text.moods import ASKED, STATE, STORY, TOLD, Sides, mood_of
+from nlf_sb3.text.vocabulary import Token
 
 _STORY_DOUBT = 0.15
 _QUESTION = re.compile("hnY|BnYg|nYH")
@@ -16,28 +17,8 @@ _QUESTION_BY_SIGN = re.compile("[hB]n|nY")
 _SECOND_STARTS = re.compile("[nabhvdgYIWFUHC]")
 
 
-class Mention(NamedTuple):
-    """
-    A direction that is spoken of.
-
-    :param ways: The directions that its word names
-    :param dimension: The dimension named beside it
-    :param polarity: 1 for more of it, -1 for less, 0 for neither
-    :param mood: One of :mod:`nlf_sb3.text.moods`
-    :param doubt: A factor of confidence
-    :param word: Its word
-    :param is_negated: Whether a negation stands before it
-    :param is_judged: Whether the clause says that it was too much or too little, or that it was left undone
-    """
-
-    ways: tuple[Way, ...]
-    dimension: int | None
-    polarity: int
-    mood: str
-    doubt: float = 1.0
-    word: str = ""
-    is_negated: bool = False
-    is_judged: bool = False
+_UNASKED = re.compile("3[^MBvg]*nh$")
+"""Which nobody asked for."""
 
 
 class Verdict(NamedTuple):
@@ -62,6 +43,7 @@ def judge(codes: str) -> Verdict:
     is_negated, value = False, 0
     if not codes:
         return Verdict(False, 0)
+    codes = _UNASKED.sub("q", codes)
     for code, following in zip(codes, f"{codes[1:]} ", strict=True):
         if code in "na" or (code == "l" and following in "pq"):
             is_negated = not is_negated
@@ -94,7 +76,7 @@ def read_mentions(clause: Clause, following: str, inherited: str | None) -> list
         sides = Sides(_without_question(_heard(left), clause.closes), right, codes, following, inherited, clause.opens)
         mentions.append(_read(token, sides, mentions, clause, words))
         left = next_left
-    return _compared(mentions, between, codes, places)
+    return settle_comparisons(mentions, between, codes, places)
 
 
 def _shared(between: str) -> tuple[str, str]:
@@ -133,7 +115,7 @@ def _read(token: Token, sides: Sides, earlier: list[Mention], clause: Clause, wo
     verdict = before.value or judge(sides.right).value
     if mood == ASKED and "pv" in left:  # "good, go left"
         verdict = min(verdict, 0)
-    degree = _by_degree(sides, mood, words)
+    degree = _by_degree(token, sides, mood, words)
     polarity = degree or _by_denial(sides, mood, before.is_negated, verdict)
     if earlier and not left.strip("A"):
         previous = earlier[-1]
@@ -151,7 +133,7 @@ _MORE_THAN, _IS_MORE_THAN = re.compile("[mrj].*t"), re.compile("M[vJ]?B[^M]*[mrj
 _LITTLE = re.compile("MJ?[zw](?!.*m)")
 
 
-def _by_degree(sides: Sides, mood: str, words: set[str]) -> int:
+def _by_degree(token: Token, sides: Sides, mood: str, words: set[str]) -> int:
     """The polarity by too much and too little; 0 if neither is spoken of."""
     around = f"{sides.left}M{sides.right}"
     if _TOO_LITTLE.search(around):
@@ -167,7 +149,8 @@ def _by_degree(sides: Sides, mood: str, words: set[str]) -> int:
         return -1
     if _MORE_WISHED.search(around):
         return 1
-    if (mood == TOLD and _MORE_THAN.search(around)) or _IS_MORE_THAN.search(around):
+    is_compared = mood == TOLD and token.word.endswith("er") and sides.right.startswith("t")
+    if is_compared or (mood == TOLD and _MORE_THAN.search(around)) or _IS_MORE_THAN.search(around):
         return -1
     if "x" in around:
         return 1 if _UNLIKE.search(around) else -1
@@ -186,35 +169,3 @@ def _by_denial(sides: Sides, mood: str, is_negated: bool, verdict: int) -> int:
     is_negated ^= "b" in left
     is_blamed = verdict < 0 and (mood != ASKED or re.search("[WFUh2q]", left) is not None or "q" in right)
     return -1 if is_negated != is_blamed else 1
-
-
-def _compared(mentions: list[Mention], between: list[str], codes: str, places: list[int]) -> list[Mention]:
-    """Pairs of opposite directions, where one is held against the other."""
-    for number, middle in enumerate(between):
-        first, second = mentions[number], mentions[number + 1]
-        if not any((dimension, -direction) in second.ways for dimension, direction in first.ways):
-            continue
-        before = codes[: places[number]]
-        if middle.strip("A") == "" and len(mentions) == 2 and roles.THAN not in before:
-            polarities = (0, 0)  # "left and right"
-        else:
-            winner = _winner(before, middle)
-            if not winner:
-                continue
-            polarities = (winner, -winner)
-        for which, mention, polarity in ((number, first, polarities[0]), (number + 1, second, polarities[1])):
-            mentions[which] = mention._replace(polarity=polarity, mood=ASKED if polarity else BARE)
-    return mentions
-
-
-def _winner(before: str, between: str) -> int:
-    """1 if the first of two directions is wanted, -1 if the second is, 0 if they aren't compared."""
-    if roles.RATHER_THAN in between or roles.OVER in between:
-        winner = 1
-    elif roles.THAN in between:
-        winner = -1 if roles.BAD in between else 1
-    elif between in ("2", "h2") and roles.ASK in before:
-        winner = 1
-    else:
-        return 0
-    return -winner if "n" in before and not re.search("[qp]", before) else winner

@@ -5,7 +5,7 @@ from __future__ import annotations
 _LINES = """
 please: how do you feel about / how would you feel about / have you thought about / have you thought of / thought about
 please: thought of / have you considered / have you tried / why don't you / why dont you / why not / nothing but / how about
-please: what about / didn't i say / did i not say / haven't i told you / any chance of / may i have / can i have
+please: what about / any chance of / may i have / can i have
 please: could we have / i'd like / i would like / might be worth / worth a shot / worth a try / supposed to / meant to
 please: ought to / have to / has to / had to / time to / time for / i vote for / my vote goes to / go ahead and
 please: good to see / be so kind as to / so kind as to / be so kind and / would you mind / do you mind / do me a favour and
@@ -17,9 +17,14 @@ please: no reason to avoid / in need of / the idea / make sure to / be sure to /
 please: is the plan / in favour of / in favor of / on to / off to / there we go / see your way to / not impossible
 please: fine with / i'd choose / i'd pick / i'd go / i'd take / why wasn't that / why wasn't it / why isn't it
 please: why isn't that / would be nice / would be lovely / would be good / what stopped you from / what stopped you
-please: what kept you from / what keeps you from / what prevented you from
-avoid: nothing to be gained / nothing to gain / nothing to win
-bravo: did the trick / does the trick / a beauty / what i call a / did the job / does the job / a treat / a delight
+please: what kept you from / what keeps you from / what prevented you from / would it trouble you to / could i trouble you to
+please: may i trouble you to / might i trouble you to / can i trouble you to / can i bother you to / would it kill you to
+please: would it be too much trouble to / would it be too much to ask to / would it be too much to ask for
+avoid: nothing to be gained / nothing to gain / nothing to win / hold back from / holding back from / wait any longer with
+avoid: wait any longer to / wait any longer before / wait any longer for / wait with / waiting with / wait to / wait before
+avoid: waste time before / hang about before / think twice before / drag your feet on / drag your feet about
+bravo: the ticket / did the trick / does the trick / a beauty / what i call a / did the job / does the job / a treat
+bravo: a delight
 bravo: just right / saved the day / nothing to complain / like what you / on a roll / no need to change
 bravo: can not be improved / could not be improved / what i'm talking about / no room for improvement / can not do better
 bravo: hit the nail / that's my / made it work / you did it / hard to beat / the hang of it / hang of it / knew you could
@@ -30,7 +35,7 @@ bravo: nailed it / nailed that / love it / you're getting it / getting it / gett
 bravo: nothing to criticise / nothing to criticize / a natural / two thumbs up / thumbs up / no objection / no objections
 bravo: no complaints / can't complain / can not complain / cannot complain / no problem / no problems / never better
 bravo: couldn't be better / could not be better / couldn't ask for more / same again / exactly like that / just like that
-bravo: stay on course / more of that / more of the same / more like that / more like this / don't change anything
+bravo: stay on course / more like that / more like this / don't change anything
 bravo: don't change a thing / don't change / change nothing / don't stop now / not bad / not too bad / not too shabby
 bravo: not half bad / two thumbs / high five / hats off / good job / nice work / nice job / great job / good work
 bravo: this works / that works / works for me / hands down the best / on track / what i hoped for / what was needed
@@ -44,7 +49,24 @@ bravo: stick with that / stick to it / stay the course / so proud / proud of you
 bravo: here we go / now we're talking / now you're talking / doing well / doing fine / doing great / going well / went well
 bravo: go well / goes well / gone well / did well / very well / that will do / it's a keeper / i'm all for / on your feet
 bravo: much better / even better / way better / by the book / keep on keeping on / don't mind if i do
-nope: told you not to / asked you not to / said not to / should not have done that / should not have done
+say: did not i say / did i not say / have not i told you / have i not told you / did not i tell you / did not i ask you
+more bravo: more of that / more of the same / more of this / some more of that
+it: poor thing / poor chap / poor fellow / poor guy / poor little thing / poor soul
+please: you are to / you're to / my preference is / trouble you for / would it be too much to ask that you
+please: would it be too much to ask that / is it too much to ask that you / i'd thank you to / i'll thank you to
+fine: no law against / no rule against / nothing says you can not / never object to / nobody objects to / nobody minds
+stop: your fill of / had enough of you / enough of you / had my fill of
+wrong-way: wrong heading / wrong course / wrong directon / wrong dirction / wrong bearing
+overly: over the odds / well over / than it needed / than that needed / than you were told / than it had to
+bravo: could not have been better / could not have gone better / could not have picked anything better than
+bravo: could not have picked better than / could not have chosen better than / never seen it done so well
+bravo: never seen it done better
+bravo: what i call driving / what i call flying / what i call a move / what i call steering
+nope: a dog's dinner / a dog's breakfast / an instant fail / just disappointed
+nope: no what / no why / no stop / no don't / no do not / you suck / you sucked / epic fail / big fail / what a fail
+nope: which i did not want / which i never wanted / which i did not ask for / which nobody wanted / which nobody asked for
+nope: which was not asked for / told you not to / asked you not to / said not to / should not have done that
+nope: should not have done
 nope: should not do that / wish you had not / wrong again / got it wrong / got that wrong / get it wrong / getting it wrong
 nope: did not ask for that / will not work / would not work / what is wrong with you / what's wrong with you
 nope: what did you do that for / why did you do that / not how it's done / not how it is done / would not have done that
@@ -72,8 +94,11 @@ failed: there were no / there was not a / there was not any / i saw no / i see n
 failed: backed out of / did not see any / left out the / missed the chance to / missed the chance / missed your chance
 failed: didn't bother / did not bother / never bothered / never came / forgot about / forgot to / failed to / neglected to
 failed: refused to / nothing came of / never happened / didn't happen / fell asleep on / passed up / passed on / gave up on
-failed: shied away from / held back on / skimped on / you still haven't / neglected
-fine: would it hurt / will it hurt / have my blessing / nothing stops you from / nothing stopping you from
+failed: shied away from / held back from / held back on / skimped on / you still haven't / neglected
+fine: nothing's stopping you from / nothing is stopping you from / nothing is keeping you from
+fine: nothing is holding you back from
+fine: nothing is preventing you from / nothing's keeping you from / nothing's holding you back from / would it hurt
+fine: will it hurt / have my blessing / nothing stops you from / nothing stopping you from
 fine: nobody would blame you for / no one would blame you for / not object to / can not blame you for / why should you not
 fine: nothing keeps you from / nothing to fear / nothing to be afraid of / not forbidden / no crime / not a crime / no sin
 fine: nothing wrong / no harm / no shame / not wrong / can't hurt / can not hurt / cannot hurt / couldn't hurt
@@ -98,7 +123,7 @@ undo: opposite direction / opposite side / opposite of / back again / about turn
 undo: turn that around / the inverse / exactly wrong / other way please / not this direction / swap sides / other hand
 undo: reverse course / the wrong one / wrong one / move back / head back / back to where you were / swap it
 turn: a quarter turn / quarter turn / half turn / half a turn / a half turn / a quarter of a turn
-better than: beat / would beat / is better than / superior to / preferable to / beats / over / makes more sense than / above
+better than: beat / would beat / is better than / superior to / preferable to / beats / over / makes more sense than
 better than: trumps / better off than / wins over / ahead of / more sensible than / wiser than / outperforms / safer than
 better than: smarter than / works better than / outdoes / as against
 stop: there was not any need to / not any need to / no need for us to / no use / lay off the / hold back on / no more
@@ -144,6 +169,8 @@ less: wind back / not as much / not that much / not as far / not so far / not th
 less: not that hard / go easier on / easy on / ease off on / lay off on / cut / cut down / too much of / half the
 less: half your / a fraction of / a bit less of
 some: half a
+higher: a greater height / greater height / more height / gain height / gain altitude / more altitude / gain some height
+lower: a lesser height / less height / lose height / lose altitude / less altitude / lose some height
 instead-of: not so much / rather than / instead of / as opposed to / in place of / and not / but not
 more: twice as much / twice as far / twice as hard / another bit / a bit extra / put more into / step up / ramp up
 miss: miss the chance to / miss the chance of / pass up
@@ -156,7 +183,9 @@ overly: more than i asked / more than i wanted / than necessary / than needed / 
 overly: than you needed to / than you should have / than you should / than required / than requested / than asked
 overly: than i said / than it should / went on too long / went on for too long / a bit much / a little much / by too much
 overly: far too much / way too much / too much / too far / too strong / too hard / overdid it / overdone it / went overboard
-overly: than i bargained for / than i hoped / than i meant / than i had in mind / than planned / than expected
+overly: than anyone needed / than anyone wanted / than anyone asked / than anybody needed / than anybody wanted
+overly: than was wanted / than was asked / than i bargained for / than i hoped / than i meant / than i had in mind
+overly: than planned / than expected
 overly: heavy handed / heavy-handed / than is good / than was good / than called for / than that was needed / over the limit
 overly: too long / too strongly / off the scale / a tad much / rather a lot / that's a lot of / quite a lot of / out of hand
 overly: got carried away / carried away / to excess / beyond what / more like a kick / past the point / exaggerated badly

@@ -24,7 +24,7 @@ ROLES = {
         "avoid avoiding stop stopping quit quitting skip skipping refrain refraining resist resisting cease ceasing "
         "forget forgetting hesitate hesitating fail failing neglect neglecting refuse refusing afraid scared shy fear "
         "fearing omit omitting worry worrying ignore ignoring reluctant dread shun spare halt miss missing overlook "
-        "beware unlearn"
+        "beware unlearn scold blame punish object objected against wait delay postpone"
     ),
     SHUNNED: (
         "avoided skipped failed forgot neglected refused ignored missed omitted forgotten overlooked declined hesitated "
@@ -37,7 +37,7 @@ ROLES = {
         "couldve shud wud cud kindly intended shall will i'll we'll gotta wanna gonna needed grateful appreciate "
         "imperative vital essential necessary required plan planned advise advised advice aim tell opt order ordered "
         "demand favour favor crave due shoulda woulda coulda oughta must've aiming supposedly favours favors preferably "
-        "instruct insist"
+        "instruct insist preference"
     ),
     DID: (
         "went gone did pushed moved chose chosen picked drove driven shoved sent took taken turned swung leaned leant "
@@ -71,7 +71,7 @@ ROLES = {
         "congratulations congrats respect natural effective advantage beneficial favourable rewarding fabulous gold "
         "golden phenomenal remarkable splendidly suits suited justified gem enjoyed admire appreciated rescued helpful "
         "accurate spotless bullseye unbeatable acceptable pro safe safer wiser smarter nicer worthwhile worth okey "
-        "encouraging prettiest yess"
+        "encouraging prettiest yess gg ggwp pog"
     ),
     BAD: (
         "bad badly wrong wrongly mistake mistaken error poor poorly terrible awful horrible nope nah unhappy worse worst "
@@ -87,7 +87,8 @@ ROLES = {
         "smashed hit bumped cost costly doomed flawed faulty criticise criticize complain complaint objection objections "
         "complaints fault harm downside drawback disastrous inexcusable boo yikes eek wtf crap garbage trash sucks sucked "
         "stinks atrocious abysmal appalling unsatisfactory dissatisfied displeased cringe facepalm mistakes errors "
-        "concern counterproductive detrimental suboptimal messed blew botched crushed spilled spilt goofed tipped fall "
+        "shocking concern counterproductive detrimental suboptimal messed blew botched crushed spilled spilt "
+        "goofed tipped fall "
         "forbidden illegal crime sin poorest dumbest stupidly wrongdoing wasted waste tsk meh bogus"
     ),
     EXCESS: (
@@ -166,7 +167,7 @@ ROLES = {
     ),
     THAN: ("than"),
     RATHER_THAN: ("instead-of"),
-    OVER: ("over versus vs"),
+    OVER: ("over above versus vs"),
     TO: ("to"),
     THAT: ("that which this"),
     AND: ("and or & plus"),

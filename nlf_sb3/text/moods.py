@@ -52,9 +52,10 @@ _STATES = [
 _SUBJECT_BEFORE = re.compile(r"^[su]+[^YvgdhM]*$")
 _PLACE = re.compile("[Ls]")
 _ACTING = re.compile("[vgdhpqnabxKFU]")
+_TAKEN = re.compile("B[^MnYhvg]*d")
 _OTHERS = re.compile(r"^[^YHvhgp]*[IO][nK]*$|(?:^|[^YH])[IO][nuK]*[du]|^uu*[dgK]")
 _TELLING = re.compile("[db]|Y.*[gB1a]|1.*n|n.*1|^Yn")
-_PASSIVE = re.compile("^[^vK]*[YBu]|^$")
+_PASSIVE = re.compile("^[^vK]*[YBu]|^$|^n$")
 _ATTRIBUTES = frozenset(("left", "right", "back", "front", "upper", "lower", "port", "starboard", "left-hand", "right-hand"))
 _STANDS = frozenset(("open", "closed", "opened", "shut", "up", "down", "high", "low", "tight", "wide", "on", "off"))
 _MEANWHILE = re.compile("[YIO]?J?[vgB1]+$")
@@ -69,7 +70,7 @@ def mood_of(token: Token, sides: Sides) -> str:
     :return: One of the moods
     """
     left = sides.left
-    is_past = token.word.endswith("ed") or token.word in _PASTS
+    is_past = token.word.endswith("ed") or (token.word in _PASTS and left != "")
     if sides.opens in ("before", "until") and _MEANWHILE.match(left):
         return STATE
     if _WISHES.search(left):
@@ -78,7 +79,7 @@ def mood_of(token: Token, sides: Sides) -> str:
         return STATE
     if _OTHERS.search(left) and "Y" not in left:
         return STORY
-    if _TELLING.search(left):
+    if _TELLING.search(left) or _TAKEN.match(sides.right):
         return TOLD
     if is_past and len(sides.whole) > 1 and _PASSIVE.search(left):
         return sides.inherited if sides.inherited and not left else TOLD

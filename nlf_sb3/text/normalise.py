@@ -30,6 +30,7 @@ _NOT = re.compile(
     r"\b(do|does|did|is|was|are|were|has|had|have|should|would|could|ca|can|wo|must|need|might|ought|sha|ai|d)"
     r"(?: ?n'?t| n t|'nt)\b('ve)?"
 )
+_ASKED = re.compile(r"(?:^|(?<=[.,;:!?] ))(is|was|does|did|would|should|could) not (it|that|this)\b(?= \w)")
 _VERBS = {"ca": "can", "wo": "will", "sha": "shall", "ai": "is", "d": "do"}
 _SPACED = re.compile(r"\b(?:[a-z] ){2,}[a-z]\b")
 _PLAIN = re.compile(r"[a-z0-9 .,!?]*")
@@ -38,7 +39,7 @@ _PLAIN = re.compile(r"[a-z0-9 .,!?]*")
 def normalise(text: str) -> str:
     """
     >>> normalise("DON\N{ACUTE ACCENT}T go \N{FULLWIDTH LATIN SMALL LETTER L}eft")
-    "don't go left"
+    'do not go left'
 
     :param text: As it was typed
     :return: In lower case, with plain letters, signs and apostrophes
@@ -52,7 +53,7 @@ def normalise(text: str) -> str:
             text = _QUOTED.sub(" ", text)
     text = _SPACED.sub(lambda match: match.group().replace(" ", ""), text)
     if "n" in text:
-        text = _NOT.sub(_spelt_out, text)
+        text = _ASKED.sub(r"\1 \2", _NOT.sub(_spelt_out, text))
     return _STRETCHED.sub(r"\1\1", text)
 
 

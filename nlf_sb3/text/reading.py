@@ -5,12 +5,17 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from nlf_sb3.action_names import ActionNames
+from nlf_sb3.text.agreement import Agreement, names_direction
 from nlf_sb3.text.confidence import confidence_in
-from nlf_sb3.text.summary import Summary, without_discourse
+from nlf_sb3.text.discourse import without_discourse
+from nlf_sb3.text.summary import Summary
 from nlf_sb3.text.tokens import Tokenizer
+from nlf_sb3.text.vocabulary import Token
 
 _MAX_CHARACTERS = 600
 _N_REMEMBERED = 4096
+_LEAST_AGREEMENT, _DISPUTED = 0.3, 0.2
+"""Below this probability the second opinion disputes a direction, and the confidence in a disputed one."""
 
 
 class Reading(NamedTuple):
@@ -48,6 +53,7 @@ class Reader:
 
     def __init__(self, names: ActionNames) -> None:
         self._tokenizer = Tokenizer(names)
+        self._agreement = Agreement()
         self._readings: dict[str, Reading] = {}
 
     def read(self, text: str) -> Reading:
@@ -66,6 +72,8 @@ class Reader:
         tokens = without_discourse(self._tokenizer.tokens(text[:_MAX_CHARACTERS]))
         summary = Summary(tokens, self._tokenizer.quantities)
         confidence = summary.doubt * confidence_in(tokens, summary.mentions, summary.more != 0 or summary.turns)
+        if self._is_disputed(tokens, summary.ways):
+            confidence = min(confidence, _DISPUTED)
         return Reading(
             summary.ways,
             summary.told,
@@ -76,4 +84,13 @@ class Reader:
             summary.size,
             confidence * min(1.0, _MAX_CHARACTERS / max(len(text), 1)),
             summary.is_of_action,
+        )
+
+    def _is_disputed(self, tokens: list[Token], ways: dict[int, int]) -> bool:
+        """Whether the words taken together hardly ever ask for a direction that the clauses ask for."""
+        return any(
+            way != 0
+            and names_direction(tokens, dimension)
+            and self._agreement.probability(tokens, dimension, way) < _LEAST_AGREEMENT
+            for dimension, way in ways.items()
         )

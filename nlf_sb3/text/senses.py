@@ -25,7 +25,7 @@ _UP_VERBS = (
     r"looking|add|adds|sum|sign|what's|what is|time's|time is|time was|game is|you're|who's|who is|thumbs|get|got|"
     r"getting|stand|stood|sit|sitting|grow|grew|growing|make|making|made|set|setting|end|ended|catch|caught|back|"
     r"backed|clean|cleaned|dress|break|broke|broken|call|called|show|showed|listen|speak|buckle|saddle|hang|use|"
-    r"used|eat|ate|drink|blow|blew|fed|fired|beat|beaten|tied|team|man|toughen|buck|brush|read|run|ran|"
+    r"used|eat|ate|crop|cropped|crops|drink|blow|blew|fed|fired|beat|beaten|tied|team|man|toughen|buck|brush|read|run|ran|"
     r"pull yourself|straighten|follow|bottom|pop|line|lined|boot|power|pump|sober|write|wrote|level|step it|wise|"
     r"act|acting|crack|mix|mixed|split|light|lit|pay|hook|fess|own|cook|cover|dig|fix|freshen|lock|tidy|size|stir|"
     r"stock|suck|sweep|tune|tuned|type|wrap|zip|chat|finish|freeze|pile|soak|stack|speed|speeding|sped|went and|"
@@ -44,11 +44,12 @@ OTHER_SENSES = {
         r"\b(?<!go )(?<!going )(?<!push )(?<!move )left (?=without\b|early\b|undone|untouched|unsaid|standing|"
         r"it running)",
         rf"\b{_SUBJECT} left (?={_POSSESSED}\b)",
-        rf"\b{_TIMES} left\b(?! (?:of|side|hand side|turn|push|move))",
+        rf"\b{_TIMES} (?:(?:is|are|was|were) )?left\b(?! (?:of|side|hand side|turn|push|move))",
         rf"\bleft (?={_BODY}\b|{_LOOSE}\b(?! (?:left|right|side|other)))",
         r"\b(?:i|he|she|we|they|who|uncle|aunt|everyone|everybody) (?:always |just |have |had |never |already |"
         r"suddenly |then |also |recently |finally |once )?left\b(?!(?: too| a bit| so| more)? (?:much|hard|far|little|"
         r"softly|enough))",
+        r"\bnothing left\b",
         r"\b(?:tries|lives|minutes|seconds|hours|days|weeks|chances|points|attempts|rounds) left\b",
         r"\b(?:be|been|get|got|gets|were|was|is|feel|feels) left (?=out|behind|alone|over|in|with|speechless)",
         r"\bleft (?:me|us|him|them) \w+",
@@ -163,10 +164,14 @@ OTHER_SENSES = {
 """Where a word is no direction, as patterns of the text around it."""
 SAME_SENSES = {
     "up": (
-        "raise raised raises raising lift lifted lifts lifting hoist hoisted hoisting elevate elevated elevating "
+        "ascended ascending climb climbed climbing skyward skywards heavenward heavenwards raise raised raises "
+        "raising lift lifted lifts lifting hoist hoisted hoisting elevate elevated elevating "
         "higher upward upwards heighten heightened ascend rise high uplift upwardly upper ↑"
     ),
-    "down": ("dropped lower lowered lowers lowering downward downwards descend descending low sink lowermost drop ↓"),
+    "down": (
+        "descended floorward floorwards groundward groundwards earthward earthwards dip dipped dipping dropped "
+        "lower lowered lowers lowering downward downwards descend descending low sink lowermost drop ↓"
+    ),
     "more": ("increase increased increasing raise raised raising boost boosted crank bump add added adding up higher"),
     "less": ("decrease decreased decreasing reduce reduced reducing lower lowered lowering cut drop lessen dial down fewer"),
     "higher": (
@@ -180,12 +185,12 @@ SAME_SENSES = {
     "open": (
         "opened opens opening opener unclench unclenched unclenching release released releases releasing let-go let-it-go "
         "loosen loosened loosening spread spreading unclamp unclamped apart wider wide unlock unfold opended uncurl "
-        "unhand ungrip untighten"
+        "unhand ungrip untighten let-loose turn-loose turned-loose unclasp unclasped unclasping loosed"
     ),
     "close": (
         "closed closes closing shut shuts shutting squeeze squeezed squeezing clamp clamped clamping grip gripped "
         "grab grabbed grabbing grasp grasped grasping clench clenched clenching pinch pinched pinching tighten "
-        "tightened tightening tighter tight clutch narrower"
+        "tightened tightening tighter tight clutch narrower clasp clasped clasping nab nabbed snatch seize seized"
     ),
     "left": ("leftward leftwards leftmost lefty leftways lefthand left-hand sinistral ←"),
     "right": ("rightward rightwards rightmost righty rightways righthand right-hand rite →"),

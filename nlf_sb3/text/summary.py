@@ -6,14 +6,14 @@ import re
 
 from nlf_sb3.text import lexicon as roles
 from nlf_sb3.text.clauses import Clause, clauses_of, codes_of
-from nlf_sb3.text.grammar import Mention, judge, read_mentions
+from nlf_sb3.text.comparison import Mention
+from nlf_sb3.text.grammar import judge, read_mentions
 from nlf_sb3.text.moods import ASKED, BARE, STATE, TOLD
 from nlf_sb3.text.relative import read_relative
 from nlf_sb3.text.vocabulary import Token
 
 _UNNAMED, _CONFLICTING = 0.2, 0.5
 """Confidence in a direction of one dimension of several, which isn't named; and in the last of opposite wishes."""
-_OPENERS = frozenset(("so", "then", "now", "you", "ok", "okay", "right", "and", "on"))
 _OWN_SUBJECT, _OWN_VERB = re.compile("[YIh]"), re.compile("[YIvhd]")
 _CORRECTS = re.compile("[nqp]*C")
 _JUDGED_FIRST, _DEGREE, _SETTLED = re.compile("[^vMh]*[pqW]"), re.compile("[xl]"), re.compile("[xleq]")
@@ -62,6 +62,9 @@ class Summary:
             if takes_back or corrects or clause.opens == "?":
                 self.mentions = [mention._replace(polarity=0) for mention in self.mentions]
             takes_back = False
+            if corrects:
+                clause = _corrected(clause)
+                codes = codes_of(clause.tokens)
             following = _following(clauses[number + 1 :])
             carried = mood if clause.opens == "and" and not _OWN_SUBJECT.search(codes) else None
             found = [_judged(mention, following, codes) for mention in read_mentions(clause, following, carried)]
@@ -136,10 +139,18 @@ class Summary:
         self.doubt = min(self.doubt, mention.doubt, _UNNAMED if is_unnamed else 1.0)
 
 
+def _corrected(clause: Clause) -> Clause:
+    """A clause without what takes the one before back: "sorry, I mean left"."""
+    start = next(place for place, token in enumerate(clause.tokens) if token.role == roles.CORRECTED)
+    return Clause(clause.opens, clause.tokens[start + 1 :], clause.closes)
+
+
 def _following(clauses: list[Clause]) -> str:
     """Letters of the clauses that name no direction, up to the next that does and isn't joined by "and"."""
     codes = ""
     for clause in clauses:
+        if clause.opens == "or":
+            break  # what else would happen
         if not clause.has_mention:
             codes += codes_of(clause.tokens)
         elif clause.opens != "and":
@@ -166,20 +177,3 @@ def _judged(mention: Mention, following: str, codes: str) -> Mention:
     if _MORE.search(following):
         return mention._replace(mood=ASKED)
     return mention._replace(polarity=-mention.polarity) if verdict < 0 else mention
-
-
-def without_discourse(tokens: list[Token]) -> list[Token]:
-    """
-    :param tokens: A remark
-    :return: It without "right" where that just opens it: "right, now go left"
-    """
-    start = next((place for place, token in enumerate(tokens) if token.role not in "p,.f"), 0)
-    if len(tokens) < start + 2 or tokens[start].word != "right" or not tokens[start].ways:
-        return tokens
-    rest = tokens[start + 1 :]
-    if not any(token.ways for token in rest):
-        return tokens
-    if rest[0].role in ",.":
-        return rest[1:]
-    is_corrected = any(token.role == roles.CORRECTED or token.word in ("no", "not", "instead") for token in rest[:4])
-    return rest if rest[0].word in _OPENERS and not is_corrected else tokens

@@ -12,6 +12,9 @@ from nlf_sb3.text.vocabulary import SPLIT, Idiom, Token, Vocabulary
 
 _WORD = re.compile(r"[^\W_]+")
 _DOUBLED = re.compile(r"(.)\1")
+_LET_GO = re.compile(
+    r"\blet (?:the |that |this |its |your )?(?:\w+ )?\w+ (?:go|loose)\b(?=\W*$| now\b| please\b| then\b| and\b|[.,;!?])"
+)
 _SIGNS = frozenset(",.?")
 _PARTICLES = frozenset(("up", "down", "on", "off", "in", "out", "over", "back"))
 _ADVERBS = frozenset(("left", "right", "up", "down", "back", "forward"))
@@ -31,6 +34,7 @@ class Tokenizer:
         vocabulary = Vocabulary(names)
         self.quantities = vocabulary.quantities
         self._names = vocabulary.parts_of_names
+        self._has_let_go = "let-go" in vocabulary.ways
         self._has_right = "right" in vocabulary.ways
         self._senses = list(sense_patterns(vocabulary.ways.keys() & AMBIGUOUS).items())
         self._table = vocabulary.tokens()
@@ -53,6 +57,8 @@ class Tokenizer:
             for word, pattern in spoken:
                 if not (is_named and word in _PARTICLES):
                     text = pattern.sub(OTHER, text)
+        if self._has_let_go:
+            text = _LET_GO.sub("let go", text)
         if "right" in text and not (self._has_right and NOT_CORRECT.search(text)):
             text = CORRECT_SENSE.sub(_as_correct, text)
         table = self._table
@@ -102,7 +108,14 @@ class Tokenizer:
         if first.isdigit():
             return Token(roles.NUMBER, word)
         singled = _DOUBLED.sub(r"\1", word)
-        for form in (word.rstrip("'"), word.removesuffix("'s"), word.replace("-", ""), word.split("-")[0], singled):
+        stem, _, rest = word.partition("-")
+        for form in (
+            word.rstrip("'"),
+            word.removesuffix("'s"),
+            word.replace("-", ""),
+            "" if rest in _PARTICLES else stem,
+            singled,
+        ):
             token = self._table.get(form)
             if token is not None:
                 return token
@@ -117,6 +130,8 @@ def _joined(tokens: list[Token]) -> list[Token]:
         last = out[-1]
         if last.word == "too" and token.role in _SIGNS:
             out[-1] = Token(roles.FAIR, "too")  # "you too"
+        if last.word == "rather" and token.role in "jwpqxmkzZ":
+            last = out[-1] = Token(roles.FAIR, "rather")  # "rather far"
         if last.role == roles.EXCESS and token.role == roles.WEAK:
             out[-1] = Token(roles.LACK, token.word)
         elif last.role == roles.MORE and token.role in "wyjx" and token.word != "overly":
