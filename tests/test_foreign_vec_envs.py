@@ -318,7 +318,11 @@ class OneArray(VecEnvWrapper):
         return self.array, *rest
 
 
-@pytest.mark.parametrize("settings", [{}, {"baseline": True}, {"expert": OneArrayExpert(BOX), "alpha": 0.5}], ids=str)
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"baseline": True}, {"expert": OneArrayExpert(BOX), "alpha": 0.5}],
+    ids=["alone", "with a baseline", "with an expert"],
+)
 def test_reinforce_learns_the_same_from_arrays_that_are_written_into(settings):
     models = [learner("REINFORCE", BatchedAdapter(in_place=in_place), **settings).learn(STEPS) for in_place in (True, False)]
     assert_same_model(*models)

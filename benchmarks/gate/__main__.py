@@ -23,7 +23,9 @@ NEW_KEYS = Path(__file__).with_name("keys.json")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.gate", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.gate", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("command", choices=("against", "record", "compare"))
     parser.add_argument("what", help="a commit, or a file")
     parser.add_argument("--only", default="", help="cases whose name contains this")

@@ -33,9 +33,9 @@ CASES: dict[str, Callable[[], Any]] = {}
 
 
 class Gaussian(Expert):
-    """An expert on the Box that has a distribution, and acts by its mean."""
+    """An expert on the Box that has a distribution."""
 
-    label = "mode"
+    label = "sample"
 
     def act(self, observations: Any) -> np.ndarray:
         return expert_actions("box")(observations)
@@ -50,10 +50,13 @@ class Categorical(Expert):
     label = "sample"
 
     def act(self, observations: Any) -> np.ndarray:
-        return np.asarray(categorical_at(observations).distribution.logits.argmax(dim=1))
+        return np.asarray(categorical_at(observations).distribution.logits[:, :2].argmax(dim=1))
 
     def distribution(self, observations: Any) -> Any:
         return categorical_at(observations)
+
+    def log_prob(self, observations: Any, actions: np.ndarray) -> np.ndarray:
+        return np.asarray(categorical_at(observations).log_prob(th.as_tensor(actions)))
 
 
 def model(algorithm: str, env: Any, **settings: Any) -> Any:

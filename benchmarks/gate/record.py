@@ -62,7 +62,11 @@ def machine() -> dict[str, str]:
     """What bits depend on beside the code."""
     lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
     processor = next((line.partition(": ")[2] for line in lines if line.startswith("model name")), platform.processor())
-    versions = {"torch": th.__version__, "stable-baselines3": stable_baselines3.__version__, "gymnasium": gymnasium.__version__}
+    versions = {
+        "torch": th.__version__,
+        "stable-baselines3": stable_baselines3.__version__,
+        "gymnasium": gymnasium.__version__,
+    }
     return {"processor": processor, "python": platform.python_version(), "numpy": np.__version__, **versions}
 
 
