@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +94,7 @@ def with_saved_adapter(model: Any, name: str, settings: dict[str, Any] | None) -
             raise FeedbackError(
                 f"lora: {name!r} is an adapter of kind {kind} and not of LoRA. Leave lora out to go on with it."
             )
-        others = differences(settings, config)
+        others = differences(settings, _made_for(model, settings), config)
         if others:
             raise FeedbackError(
                 f"lora: {name!r} is a saved adapter whose {'; whose '.join(others)}. Leave lora out to go on with it as it "
@@ -122,6 +125,17 @@ def _config_of(name: str) -> Any:
         return peft.PeftConfig.from_pretrained(name)
     except Exception as error:
         raise FeedbackError(f"model: the adapter {name!r} can't be loaded: {error}") from error
+
+
+def _made_for(model: Any, settings: dict[str, Any]) -> Any:
+    """What peft makes of settings for a model: it puts names of layers in the place of "all-linear", and more such."""
+    peft = require("peft", "lm", "A saved adapter")
+    config = peft.LoraConfig(**{**copy.deepcopy(settings), "init_lora_weights": True, "task_type": CAUSAL_LM})
+    with warnings.catch_warnings(), contextlib.suppress(Exception):  # settings that don't fit stay what they are
+        warnings.simplefilter("ignore")
+        with th.device("meta"):
+            peft.get_peft_model(type(model)(copy.deepcopy(model.config)), config)
+    return config
 
 
 @th.no_grad()
