@@ -8,8 +8,9 @@ from typing import Any
 
 import torch as th
 
+from nlf_sb3.language.hugging_face_tokenizers import as_tokenizer
 from nlf_sb3.language.models import longest_context
-from nlf_sb3.language.tokenizers import Prompt, Tokenizer, as_tokenizer, ends_of
+from nlf_sb3.language.tokenizers import Prompt, Tokenizer, ends_of
 from nlf_sb3.whole_numbers import check_whole_number
 
 

@@ -14,7 +14,8 @@ from nlf_sb3.feedback import EXPERT_SEGMENT_KEY
 from nlf_sb3.infos import add_error
 from nlf_sb3.language.contexts import EMPTY, TokenContexts
 from nlf_sb3.language.conversation import HISTORY_KEY
-from nlf_sb3.language.tokenizers import Prompt, as_tokenizer, ends_of
+from nlf_sb3.language.hugging_face_tokenizers import as_tokenizer
+from nlf_sb3.language.tokenizers import Prompt, ends_of
 from nlf_sb3.segments import ExpertSegment
 from nlf_sb3.whole_numbers import check_whole_number
 from nlf_sb3.wrappers.marks import STEP_MARK_KEY, StepMarker
