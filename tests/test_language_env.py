@@ -169,6 +169,7 @@ def test_large_vocabularies_have_no_action_masks():
         ({"max_new_tokens": 0}, ValueError, "max_new_tokens"),
         ({"context_length": 6}, ValueError, "context_length: got 6, expected a whole number of at least 7"),
         ({"forbidden_tokens": [EOS]}, ValueError, "without which no response ends"),
+        ({"forbidden_tokens": [3, 258]}, ValueError, "forbidden_tokens: got 258, expected tokens below 258"),
     ],
 )
 def test_bad_settings_are_refused(settings, error, message):

@@ -132,20 +132,11 @@ def make_learner(options: Tune, method: str, seed: int, records: list[Record]) -
     def make_env() -> TokenLevel:
         user: Any = SimulatedUser(records, shows_expected=method in ("joint", "injection"))
         if method in ("refine", "distil"):
-            keep: Any = "satisfying" if method == "refine" else "all"
-            user = RefiningUser(
-                user,
-                keep,
-                partial(prompt_of, options),
-                max_attempts=options.attempts,
-                asks=options.attempts_ask,
-                temperature=options.attempts_temperature,
-            )
+            user = _refining(user, options, method)
             refiners.append(user)
         is_toy = options.records == TOY
-        env = ConversationEnv(user, render=last_turn if is_toy else render_history)
         return TokenLevel(
-            env,
+            ConversationEnv(user, render=last_turn if is_toy else render_history),
             tokenizer,
             max_new_tokens=options.max_new_tokens,
             context_length=options.context_length,
@@ -168,14 +159,7 @@ def make_learner(options: Tune, method: str, seed: int, records: list[Record]) -
         alpha=options.alpha if method in ("joint", "refine") else 1.0,
         expert_segments="imitate" if method in ("joint", "refine") else "inject",
         auxiliary_losses=[ReferenceKL(options.kl_coef)] if options.kl_coef else [],
-        policy_kwargs={
-            "model": options.model,
-            "gguf_file": options.gguf_file,
-            "lora": lora_of(options),
-            "temperature": options.temperature,
-            "reference": options.kl_coef > 0,
-            "model_seed": seed,
-        },
+        policy_kwargs=_policy_kwargs(options, seed),
         seed=seed,
         device="cpu",
         **of_the_algorithm,
@@ -183,6 +167,29 @@ def make_learner(options: Tune, method: str, seed: int, records: list[Record]) -
     for refiner in refiners:
         refiner.attach(model.policy, tokenizer, options.max_new_tokens)
     return Learner(model, tokenizer, refiners)
+
+
+def _refining(user: Any, options: Tune, method: str) -> RefiningUser:
+    """A user who has the model try again."""
+    return RefiningUser(
+        user,
+        "satisfying" if method == "refine" else "all",
+        partial(prompt_of, options),
+        max_attempts=options.attempts,
+        asks=options.attempts_ask,
+        temperature=options.attempts_temperature,
+    )
+
+
+def _policy_kwargs(options: Tune, seed: int) -> dict[str, Any]:
+    return {
+        "model": options.model,
+        "gguf_file": options.gguf_file,
+        "lora": lora_of(options),
+        "temperature": options.temperature,
+        "reference": options.kl_coef > 0,
+        "model_seed": seed,
+    }
 
 
 def warm_up(learner: Learner, options: Tune, records: list[Record], seed: int, n_updates: int = 150) -> None:
