@@ -273,6 +273,10 @@ def test_only_token_level_environments_and_positive_temperatures_fit():
         policy(temperature=0)
     with pytest.raises(ValueError, match=r"forbidden_tokens: got \(258,\), expected tokens from 0 to 257"):
         policy(forbidden_tokens=[258])
+    with pytest.raises(ValueError, match=r"forbidden_tokens: got 1.5, expected a whole number"):
+        policy(forbidden_tokens=[1.5])
+    with pytest.raises(ValueError, match="forbidden_tokens: got all tokens"):
+        policy(forbidden_tokens=range(258))
 
 
 def test_models_that_cap_their_logits_are_refused(tmp_path):

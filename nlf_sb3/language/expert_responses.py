@@ -10,6 +10,7 @@ import numpy as np
 from nlf_sb3.errors import FeedbackError
 from nlf_sb3.language.contexts import EMPTY, TokenContexts
 from nlf_sb3.language.conversation import EXPECTED_RESPONSE_KEY
+from nlf_sb3.language.history import is_unicode
 from nlf_sb3.language.tokenizers import Tokenizer, ends_of
 from nlf_sb3.segments import ExpertSegment
 
@@ -42,6 +43,8 @@ class ExpertResponses:
         """
         if not isinstance(response, str):
             raise FeedbackError(f"{EXPECTED_RESPONSE_KEY}: got {type(response).__name__}, expected a str.")
+        if not is_unicode(response):
+            raise FeedbackError(f"{EXPECTED_RESPONSE_KEY}: {response!r:.80} holds half of a surrogate pair, expected Unicode.")
         actions = np.array([*self._encoded(response), self._tokenizer.eos], dtype=np.int64)
         n_steps = len(actions)
         if n_steps > self._max_new_tokens:

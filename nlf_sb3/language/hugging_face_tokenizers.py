@@ -32,7 +32,8 @@ class HuggingFaceTokenizer:
         self.tokenizer = tokenizer
         self._words = WordsEncoder(tokenizer)
         self._chat = None if tokenizer.chat_template is None else ChatTemplate(tokenizer, self._words)
-        own = [self._chat.turn_end if self._chat else None, tokenizer.eos_token_id, *ends]
+        further = [check_whole_number("ends", token, 0) for token in ends]
+        own = [self._chat.turn_end if self._chat else None, tokenizer.eos_token_id, *further]
         known = [int(token) for token in own if token is not None]
         if not known:
             raise ValueError("The tokenizer has no end-of-sequence token. Set tokenizer.eos_token.")

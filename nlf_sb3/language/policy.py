@@ -23,6 +23,7 @@ from nlf_sb3.language.model_checks import check_model
 from nlf_sb3.language.models import TINY, load_model, model_name
 from nlf_sb3.language.reference import HasReference
 from nlf_sb3.language.trained_weights import KeepsTrainedWeights
+from nlf_sb3.whole_numbers import check_whole_number
 
 
 class CausalLMPolicy(ActsTokenByToken, EvaluatesTokens, HasReference, KeepsTrainedWeights, ActorCriticPolicy):
@@ -86,7 +87,7 @@ class CausalLMPolicy(ActsTokenByToken, EvaluatesTokens, HasReference, KeepsTrain
         optimizer_kwargs: dict[str, Any] | None = None,
         use_sde: bool = False,
     ) -> None:
-        forbidden = tuple(int(token) for token in forbidden_tokens)
+        forbidden = tuple(check_whole_number("forbidden_tokens", token, 0) for token in forbidden_tokens)
         n_tokens = _n_tokens_of(observation_space, action_space)
         _check_settings(n_tokens, forbidden, temperature)
         super(ActorCriticPolicy, self).__init__(
@@ -171,6 +172,8 @@ def _n_tokens_of(observation_space: spaces.Space, action_space: spaces.Space) ->
 def _check_settings(n_tokens: int, forbidden: tuple[int, ...], temperature: float) -> None:
     if not set(forbidden) <= set(range(n_tokens)):
         raise ValueError(f"forbidden_tokens: got {forbidden}, expected tokens from 0 to {n_tokens - 1}.")
+    if len(set(forbidden)) == n_tokens:
+        raise ValueError("forbidden_tokens: got all tokens, of which some have to be left to say.")
     if not temperature > 0:
         raise ValueError(f"temperature: got {temperature!r}, expected a number above 0. For greedy responses, predict().")
 

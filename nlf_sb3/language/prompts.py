@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 from nlf_sb3.language.conversation import HISTORY_KEY
+from nlf_sb3.language.history import is_unicode
 from nlf_sb3.language.tokenizers import Prompt, Tokenizer
 
 PromptSource = Callable[[Any], Prompt] | Literal["history"] | None
@@ -64,6 +65,11 @@ class Prompts:
             raise TypeError(
                 f"prompt: got {type(prompt).__name__}, expected a str or a list of messages. Pass prompt=, a function that "
                 "makes one of an observation."
+            )
+        texts = [prompt] if isinstance(prompt, str) else [str(turn.get("content", "")) for turn in prompt]
+        if not all(map(is_unicode, texts)):
+            raise ValueError(
+                f"prompt: {prompt!r:.80} holds half of a surrogate pair, expected Unicode. Mend it, or leave it out."
             )
         tokens = self._tokenizer.encode_prompt(prompt)
         room = self._context_length - self._max_new_tokens

@@ -9,6 +9,8 @@ from nlf_sb3.language.control_tokens import WordsEncoder
 
 _PROBES = ("Is a pear a fruit?", "Yes.", " It is,\n\nsays the USDA. ")
 """Ordinary contents, for a look at how a tokenizer treats what stands between control tokens."""
+_PRIVATE_USE = (*range(0xE000, 0xF900), *range(0xF0000, 0xFFFFE))
+"""Characters that stand for nothing; no text of the largest size allowed holds all of them."""
 
 
 class RenderedText:
@@ -43,7 +45,7 @@ class RenderedText:
         :return: The same with marks, and the words behind the marks
         """
         taken = set("".join(contents))
-        border = next(chr(code) for code in range(0xE000, 0xF900) if chr(code) not in taken)
+        border = next(chr(code) for code in _PRIVATE_USE if chr(code) not in taken)
         words = MarkedWords(border)
         return [self._words.replace_typed(content, words.hide) for content in contents], words
 
