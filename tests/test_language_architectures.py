@@ -158,6 +158,31 @@ def test_contexts_of_any_length_are_checked(context_length, tmp_path):
     assert model(th.ones((1, context_length), dtype=th.long))[0].shape == (1,)
 
 
+def test_a_model_that_errs_beyond_its_window_alone_is_refused(tmp_path):
+    class FarConfig(transformers.LlamaConfig):
+        model_type = "far_llama"
+        attention_window: int = 20
+
+    class FarForCausalLM(transformers.LlamaForCausalLM):
+        config_class = FarConfig
+
+        def __init__(self, config):
+            super().__init__(config)
+            self.model.register_forward_hook(self.err, with_kwargs=True)
+
+        def err(self, module, args, kwargs, output):
+            caches = [cache for cache in kwargs.values() if hasattr(cache, "get_seq_length")]
+            if caches and caches[0].get_seq_length() > self.config.attention_window:
+                output.last_hidden_state = output.last_hidden_state + 1
+
+    transformers.AutoConfig.register("far_llama", FarConfig)
+    transformers.AutoModelForCausalLM.register(FarConfig, FarForCausalLM)
+    FarForCausalLM(FarConfig(**LLAMA)).save_pretrained(tmp_path)
+    assert policy_of(tmp_path, 20)(th.ones((1, 20), dtype=th.long))[0].shape == (1,)
+    with pytest.raises(FeedbackError, match=r"\(FarForCausalLM\) would sample from a wrong distribution"):
+        policy_of(tmp_path, 40)
+
+
 def test_the_check_leaves_the_random_streams_and_the_model_alone(untouched_random_state):
     config = transformers.MixtralConfig(**WORKS["Mixtral"])
     with th.random.fork_rng():
