@@ -131,6 +131,27 @@ def test_settings_of_a_saved_adapter_are_what_it_has_or_refused(base, tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"target_modules": ["k_proj"]}, "doesn't fit the model .* missing adapter keys"),
+        ({"task_type": "SEQ_CLS"}, "is an adapter for the task SEQ_CLS, expected one for CAUSAL_LM"),
+        ({"alora_invocation_tokens": [1, 2]}, "whose effect depends on the prompt"),
+        ({"lora_alpha": 0}, "with lora_alpha 0, which does nothing"),
+        (None, "has an adapter_config.json and no adapter_model.safetensors"),
+    ],
+)
+def test_a_saved_adapter_that_is_not_what_its_file_says_is_refused(change, message, base, tmp_path):
+    folder, _ = save_adapter(tmp_path, base)
+    file = tmp_path / "adapter_config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), **(change or {})}))
+    if change is None:
+        (tmp_path / "adapter_model.safetensors").unlink()
+    with pytest.raises(FeedbackError, match=message) as raised:
+        policy(model=folder)
+    assert folder in str(raised.value)
+
+
+@pytest.mark.parametrize(
     "settings",
     [*KINDS, {"target_modules": "all-linear", "exclude_modules": ["v_proj"]}, {"fan_in_fan_out": True}, {"r": 2}],
     ids=str,
