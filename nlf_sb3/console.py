@@ -13,6 +13,8 @@ from nlf_sb3.typed_lines import read_block, read_line, read_pending, terminal_of
 MAX_CHARS = 20_000
 """Most characters of an answer: as many as a file of records takes."""
 _BYTES_PER_CHAR = 4
+_INVISIBLE = ("Cc", "Cf", "Zl", "Zp", "Zs")
+"""Categories of characters that nobody sees: a line of them alone is empty."""
 _JOINERS = "\u200c\u200d"
 """Invisible, and parts of ordinary letters and emoji."""
 
@@ -130,7 +132,7 @@ class Console:
         if len(text) > self.max_chars:
             raise self._too_long()
         _check_typed(text)
-        return text
+        return text if any(unicodedata.category(char) not in _INVISIBLE for char in text) else ""
 
     def _decoded(self, line: bytes, limit: int) -> str:
         if len(line.rstrip(b"\r\n")) > limit:  # it may be cut within a character

@@ -91,6 +91,14 @@ def enliven(policy: CausalLMPolicy, seed: int = 1) -> CausalLMPolicy:
     return policy
 
 
+def passes_of(policy: CausalLMPolicy) -> list[tuple[int, int]]:
+    """A list that gets the rows of each pass of a policy's language model from now on, and their tokens that are computed."""
+    passes: list[tuple[int, int]] = []
+    embeddings = policy.language_model.get_input_embeddings()
+    embeddings.register_forward_hook(lambda module, inputs, output: passes.append(tuple(output.shape[:2])))
+    return passes
+
+
 def padded(*rows: list[int], length: int = 24) -> np.ndarray:
     array = np.full((len(rows), length), EMPTY, dtype=np.int64)
     for row, tokens in zip(array, rows, strict=True):

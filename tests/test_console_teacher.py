@@ -12,7 +12,7 @@ import pytest
 from gymnasium import spaces
 
 from nlf_sb3 import PPO, FeedbackError, FeedbackWrapper
-from nlf_sb3.language import ConsoleUser
+from nlf_sb3.language import ConsoleUser, Reply
 from nlf_sb3.teachers import ConsoleTeacher, Transition
 from nlf_sb3.text import ActionNames, Dimension, RuleInterpreter
 from nlf_sb3.text.wording import describe_action
@@ -71,6 +71,14 @@ def test_slashes_within_words_are_text(text):
     assert said(f"{text}\n")[0].text == text
     feedback, _ = said(f"{text} /SCORE .5\n")
     assert (feedback.text, feedback.score) == (text, 0.5)
+
+
+@pytest.mark.parametrize("typed", ["\u200b", "\u2060\u00a0\u200b ", "\u2028", "\u200e\t"])
+def test_a_line_of_what_nobody_sees_is_silence(typed, tmp_path):
+    assert said(f"{typed}\n", path=tmp_path / "said.jsonl")[0] is None
+    assert not (tmp_path / "said.jsonl").exists() or not (tmp_path / "said.jsonl").read_text()
+    user = ConsoleUser(input_stream=io.StringIO(f"{typed}\n" * 3), output_stream=io.StringIO())
+    assert user.answer([{"role": "user", "content": "q?"}], "a") == Reply()
 
 
 def test_a_doubled_slash_at_the_beginning_is_one_in_the_text():

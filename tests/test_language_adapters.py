@@ -130,6 +130,41 @@ def test_settings_of_a_saved_adapter_are_what_it_has_or_refused(base, tmp_path):
         policy(model=folder, lora=peft.LoraConfig(r=4, lora_alpha=16, target_modules=["k_proj"]))
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"target_modules": ["k_proj"]}, "doesn't fit the model .* missing adapter keys"),
+        ({"task_type": "SEQ_CLS"}, "is an adapter for the task SEQ_CLS, expected one for CAUSAL_LM"),
+        ({"alora_invocation_tokens": [1, 2]}, "whose effect depends on the prompt"),
+        ({"lora_alpha": 0}, "with lora_alpha 0, which does nothing"),
+        (None, "has an adapter_config.json and no adapter_model.safetensors"),
+    ],
+)
+def test_a_saved_adapter_that_is_not_what_its_file_says_is_refused(change, message, base, tmp_path):
+    folder, _ = save_adapter(tmp_path, base)
+    file = tmp_path / "adapter_config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), **(change or {})}))
+    if change is None:
+        (tmp_path / "adapter_model.safetensors").unlink()
+    with pytest.raises(FeedbackError, match=message) as raised:
+        policy(model=folder)
+    assert folder in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [*KINDS, {"target_modules": "all-linear", "exclude_modules": ["v_proj"]}, {"fan_in_fan_out": True}, {"r": 2}],
+    ids=str,
+)
+def test_the_settings_that_made_an_adapter_are_those_that_it_has(settings, base, tmp_path):
+    folder, before = save_adapter(tmp_path, base, **settings)
+    again = {"r": 4, **settings}
+    for same in (again, peft.LoraConfig(**again)):
+        assert th.allclose(log_prob(policy(model=folder, lora=same)), before, atol=1e-5)
+    with pytest.raises(FeedbackError, match="whose r is"):
+        policy(model=folder, lora={**again, "r": 3})
+
+
 def write_base(folder, name):
     file = Path(folder) / "adapter_config.json"
     file.write_text(json.dumps({**json.loads(file.read_text()), "base_model_name_or_path": name}))
@@ -227,6 +262,7 @@ def test_a_lora_config_is_taken_as_its_arguments_are(base, tmp_path):
         ({"r": 4, "target_module": ["q_proj"]}, "'target_module' is no setting .* Did you mean .*target_modules"),
         ({"r": 4, "target_modules": ["c_attn"]}, "doesn't fit 'tiny' .LlamaForCausalLM.: .* linear layers are .*q_proj"),
         ({"r": 0}, "doesn't fit 'tiny'"),
+        ({"r": 4, "lora_alpha": 0}, "lora: got lora_alpha 0, expected another number"),
         ({"r": 4, "task_type": "SEQ_CLS"}, "lora: got task_type 'SEQ_CLS', expected 'CAUSAL_LM'"),
         ({"r": 4, "alora_invocation_tokens": [1]}, "alora_invocation_tokens is not supported"),
     ],
@@ -306,6 +342,39 @@ def test_what_holds_no_model_is_named(name, tmp_path, monkeypatch):
         policy(model=name)
 
 
+LLAMA = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "vocab_size": 258}
+
+
+@pytest.mark.parametrize("kind", ["LlamaModel", "LlamaForSequenceClassification"])
+def test_a_model_whose_head_would_begin_at_random_is_refused(kind, tmp_path):
+    import transformers
+
+    getattr(transformers, kind)(transformers.LlamaConfig(**LLAMA, max_position_embeddings=24)).save_pretrained(tmp_path)
+    with pytest.raises(FeedbackError, match=r"has no weights for lm_head.weight of a LlamaForCausalLM"):
+        policy(model=str(tmp_path))
+    tied = transformers.LlamaConfig(**LLAMA, max_position_embeddings=24, tie_word_embeddings=True)
+    getattr(transformers, kind)(tied).save_pretrained(tmp_path)
+    tokens = transformers.AutoModelForCausalLM.from_pretrained(tmp_path).get_output_embeddings().weight
+    assert th.equal(policy(model=str(tmp_path)).language_model.lm_head.weight, tokens)
+
+
+def test_models_of_other_kinds_and_broken_files_are_named_in_a_short_message(base, tmp_path):
+    import transformers
+
+    sizes = {"vocab_size": 258, "d_model": 16, "d_kv": 8, "d_ff": 16, "num_layers": 1, "num_heads": 2}
+    transformers.T5ForConditionalGeneration(transformers.T5Config(**sizes)).save_pretrained(tmp_path / "t5")
+    for name, change in (("wider", {"hidden_size": 64}), ("broken", {})):
+        shutil.copytree(base, tmp_path / name)
+        file = tmp_path / name / "config.json"
+        file.write_text(json.dumps({**json.loads(file.read_text()), **change}))
+    (tmp_path / "broken" / "model.safetensors").write_bytes(b"half of a file")
+    for name in ("t5", "wider", "broken"):
+        with pytest.raises(FeedbackError, match=rf"{name}' is a folder from which no causal language model") as raised:
+            policy(model=str(tmp_path / name))
+        assert len(str(raised.value)) < 1000
+        assert ("T5" in str(raised.value)) == (name == "t5")
+
+
 def test_a_model_of_which_nothing_trains_is_refused(tmp_path):
     import transformers
 
@@ -321,8 +390,7 @@ def test_a_model_of_which_nothing_trains_is_refused(tmp_path):
 
     transformers.AutoConfig.register("frozen_llama", FrozenConfig)
     transformers.AutoModelForCausalLM.register(FrozenConfig, FrozenForCausalLM)
-    sizes = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
-    FrozenForCausalLM(FrozenConfig(vocab_size=258, max_position_embeddings=24, **sizes)).save_pretrained(tmp_path)
+    FrozenForCausalLM(FrozenConfig(max_position_embeddings=24, **LLAMA)).save_pretrained(tmp_path)
     with pytest.raises(FeedbackError, match=r"nothing of .* \(FrozenForCausalLM\) would train"):
         policy(model=str(tmp_path))
     assert any(

@@ -13,7 +13,7 @@ pytest.importorskip("transformers")
 
 import transformers
 from gymnasium import spaces
-from language_helpers import padded
+from language_helpers import padded, passes_of
 
 from nlf_sb3.errors import FeedbackError
 from nlf_sb3.language import CausalLMPolicy
@@ -130,6 +130,7 @@ def policy_of(folder, context_length=32):
 def test_rollouts_of_these_have_the_probabilities_of_training(name, tmp_path):
     save(tmp_path, name, WORKS[name], spread=4.0)
     model = policy_of(tmp_path)
+    passes = passes_of(model)
     rows = [[5, 6, 7], list(range(20, 32))]
     for step in range(14):
         if step == 10:
@@ -138,7 +139,7 @@ def test_rollouts_of_these_have_the_probabilities_of_training(name, tmp_path):
         actions, _, log_prob = model(observations)
         assert th.allclose(log_prob, model.evaluate_actions(observations, actions)[1], atol=1e-4), step
         rows = [[*row, int(action)] for row, action in zip(rows, actions, strict=True)]
-    assert model._cached.n_decoded > 20
+    assert passes.count((2, 1)) == 13  # every pass but the first goes on from the cache
 
 
 @pytest.mark.parametrize("spread", [1.0, 4.0])
@@ -155,6 +156,31 @@ def test_contexts_of_any_length_are_checked(context_length, tmp_path):
     save(tmp_path, "Mistral", {**LLAMA, "sliding_window": 40}, spread=4.0)
     model = policy_of(tmp_path, context_length)
     assert model(th.ones((1, context_length), dtype=th.long))[0].shape == (1,)
+
+
+def test_a_model_that_errs_beyond_its_window_alone_is_refused(tmp_path):
+    class FarConfig(transformers.LlamaConfig):
+        model_type = "far_llama"
+        attention_window: int = 20
+
+    class FarForCausalLM(transformers.LlamaForCausalLM):
+        config_class = FarConfig
+
+        def __init__(self, config):
+            super().__init__(config)
+            self.model.register_forward_hook(self.err, with_kwargs=True)
+
+        def err(self, module, args, kwargs, output):
+            caches = [cache for cache in kwargs.values() if hasattr(cache, "get_seq_length")]
+            if caches and caches[0].get_seq_length() > self.config.attention_window:
+                output.last_hidden_state = output.last_hidden_state + 1
+
+    transformers.AutoConfig.register("far_llama", FarConfig)
+    transformers.AutoModelForCausalLM.register(FarConfig, FarForCausalLM)
+    FarForCausalLM(FarConfig(**LLAMA)).save_pretrained(tmp_path)
+    assert policy_of(tmp_path, 20)(th.ones((1, 20), dtype=th.long))[0].shape == (1,)
+    with pytest.raises(FeedbackError, match=r"\(FarForCausalLM\) would sample from a wrong distribution"):
+        policy_of(tmp_path, 40)
 
 
 def test_the_check_leaves_the_random_streams_and_the_model_alone(untouched_random_state):

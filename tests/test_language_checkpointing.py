@@ -9,7 +9,7 @@ import torch as th
 
 pytest.importorskip("transformers")
 
-from language_helpers import enliven, policy, ppo, save_llama, vec_env
+from language_helpers import enliven, passes_of, policy, ppo, save_llama, vec_env
 
 from nlf_sb3 import PPO
 from nlf_sb3.errors import FeedbackError
@@ -97,9 +97,10 @@ def test_training_with_it_is_the_same_and_rollouts_keep_their_cache(tmp_path):
         model = ppo(vec_env(), {"lora": {"r": 2}, **kwargs}).learn(24)
         states.append(model.policy.state_dict())
         model.policy.set_training_mode(False)
+        passes = passes_of(model.policy)
         model.policy(th.tensor([[1, 2, -1, -1]]))
         model.policy(th.tensor([[1, 2, 3, -1]]))
-        assert model.policy._cached.n_decoded == 1
+        assert passes == [(1, 2), (1, 1)]
     assert all(th.allclose(states[0][name], states[1][name], atol=1e-6) for name in states[0])
     model.save(tmp_path / "model")
     loaded = PPO.load(tmp_path / "model")

@@ -93,6 +93,7 @@ def test_an_expected_response_is_the_experts_episode_from_the_same_prompt():
     [
         ("much too long", {}, r"got 14 tokens with the end of sequence, expected at most max_new_tokens=6"),
         (5, {}, "got int, expected a str"),
+        ("\ud800", {}, "holds half of a surrogate pair"),
         ("no", {"forbidden_tokens": [ord("n")]}, "holds forbidden_tokens"),
     ],
 )
@@ -111,6 +112,12 @@ def test_a_prompt_without_room_is_refused_or_cut_at_its_left():
         token_env((long,)).reset()
     observation, _ = token_env((long,), cut_prompt=True).reset()
     assert without_padding(observation).tolist() == list(long.encode())[-18:]
+
+
+@pytest.mark.parametrize("prompt", ["half \ud800", [{"role": "user", "content": "\udfff"}]])
+def test_a_prompt_that_is_no_unicode_is_refused_by_name(prompt):
+    with pytest.raises(ValueError, match=r"prompt: .* holds half of a surrogate pair"):
+        token_env(prompt=lambda _: prompt).reset()
 
 
 def test_any_observation_is_a_prompt_by_a_function():
@@ -169,6 +176,7 @@ def test_large_vocabularies_have_no_action_masks():
         ({"max_new_tokens": 0}, ValueError, "max_new_tokens"),
         ({"context_length": 6}, ValueError, "context_length: got 6, expected a whole number of at least 7"),
         ({"forbidden_tokens": [EOS]}, ValueError, "without which no response ends"),
+        ({"forbidden_tokens": [3, 258]}, ValueError, "forbidden_tokens: got 258, expected tokens below 258"),
     ],
 )
 def test_bad_settings_are_refused(settings, error, message):

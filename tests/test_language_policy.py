@@ -8,7 +8,7 @@ import torch as th
 
 pytest.importorskip("transformers")
 
-from language_helpers import BYTES, EOS, LORA, enliven, padded, policy, ppo, reinforce, token_env, vec_env
+from language_helpers import BYTES, EOS, LORA, enliven, padded, passes_of, policy, ppo, reinforce, token_env, vec_env
 
 from nlf_sb3.language import ByteTokenizer, CausalLMPolicy, TokenContexts
 from nlf_sb3.language.responding import respond
@@ -36,16 +36,21 @@ class Rows:
 @pytest.mark.parametrize("kwargs", [{}, {"lora": LORA}, {"temperature": 0.7, "forbidden_tokens": [3, 4]}])
 def test_cached_generation_agrees_with_one_forward_pass_whatever_resets_when(kwargs):
     model, rows = enliven(policy(**kwargs)), Rows(5, seed=2)
+    passes, n_cached, n_whole = passes_of(model), 0, 0
     for _ in range(40):
         observations = rows.observe()
+        passes.clear()
         actions, values, log_prob = model(th.as_tensor(observations))
+        n_cached += sum(n_rows * n_tokens for n_rows, n_tokens in passes)
+        passes.clear()
         with th.no_grad():
             slow_values, slow_log_prob, _ = model.evaluate_actions(th.as_tensor(observations), actions)
+        n_whole += sum(n_rows * n_tokens for n_rows, n_tokens in passes)
         assert th.allclose(log_prob, slow_log_prob, atol=1e-4)
         assert th.allclose(values, slow_values, atol=1e-4)
         assert values.shape == (5, 1)
         rows.step(actions)
-    assert model._cached.n_decoded > 3 * model._cached.n_prefilled
+    assert 3 * n_cached < n_whole
 
 
 @pytest.mark.parametrize("architecture", ["gpt2", "mistral"])
@@ -75,9 +80,10 @@ def test_the_cache_is_dropped_when_weights_change():
     first, second = th.as_tensor(padded([1, 2])), th.as_tensor(padded([1, 2, 3]))
     model(first)
     enliven(model, seed=5)
+    passes = passes_of(model)
     actions, _, log_prob = model(second)
+    assert passes == [(1, 3)]
     assert th.allclose(log_prob, model.evaluate_actions(second, actions)[1], atol=1e-4)
-    assert model._cached.n_decoded == 0
 
 
 def test_another_number_of_rows_is_no_matter():
@@ -273,6 +279,10 @@ def test_only_token_level_environments_and_positive_temperatures_fit():
         policy(temperature=0)
     with pytest.raises(ValueError, match=r"forbidden_tokens: got \(258,\), expected tokens from 0 to 257"):
         policy(forbidden_tokens=[258])
+    with pytest.raises(ValueError, match=r"forbidden_tokens: got 1.5, expected a whole number"):
+        policy(forbidden_tokens=[1.5])
+    with pytest.raises(ValueError, match="forbidden_tokens: got all tokens"):
+        policy(forbidden_tokens=range(258))
 
 
 def test_models_that_cap_their_logits_are_refused(tmp_path):
@@ -318,6 +328,12 @@ def test_the_distribution_is_the_models_own_at_a_temperature_without_what_is_for
 
 def test_the_cache_is_no_wider_than_the_longest_row():
     model = policy()
-    for rows in ([[1] * 20, [2]], [[1] * 21, [2, 2]], [[5], [2, 2, 2]]):
+    widths = []
+
+    def look(module, args, kwargs):
+        widths.extend(cache.get_seq_length() for cache in kwargs.values() if hasattr(cache, "get_seq_length"))
+
+    model.language_model.model.register_forward_pre_hook(look, with_kwargs=True)
+    for rows in ([[1] * 20, [2]], [[1] * 21, [2, 2]], [[5], [2, 2, 2]], [[5, 5], [2, 2, 2, 2]]):
         model(th.as_tensor(padded(*rows)))
-        assert model._cached._cache.get_seq_length() == max(map(len, rows))
+    assert widths == [0, 20, 21, 0, 3]  # 0 where rows begin

@@ -7,7 +7,7 @@ import torch as th
 
 pytest.importorskip("transformers")
 
-from language_helpers import BYTES, EOS, LORA, enliven, padded, policy, save_llama
+from language_helpers import BYTES, EOS, LORA, enliven, padded, passes_of, policy, save_llama
 
 from nlf_sb3.language import RefiningUser, Reply, respond
 
@@ -136,7 +136,9 @@ def test_a_rollout_under_way_goes_on_from_its_cache():
             row.append(int(one(th.as_tensor(padded([256, 1, *row])))[0]))
         respond(model, BYTES, PROMPTS, 3, sample=True)
     assert said[0] == said[1]
-    assert model._cached.n_prefilled == 1
+    passes = passes_of(model)
+    model(th.as_tensor(padded([256, 1, *said[0]])))
+    assert passes == [(1, 1)]
 
 
 def test_batches_of_any_size_give_the_same_greedy_responses():
@@ -146,6 +148,30 @@ def test_batches_of_any_size_give_the_same_greedy_responses():
     for size in (1, 2, 5):
         assert respond(model, BYTES, prompts, N_NEW, batch_size=size) == expected
     assert respond(model, BYTES, [], N_NEW) == []
+    with pytest.raises(ValueError, match="batch_size: got 0"):
+        respond(model, BYTES, prompts, N_NEW, batch_size=0)
+
+
+def test_any_of_several_ends_ends_a_response():
+    model = enliven(policy())
+    prompts = [BYTES.encode_prompt(prompt) for prompt in PROMPTS]
+    whole = model.generate(prompts, N_NEW, ends=[EOS], deterministic=True)
+    assert min(map(len, whole)) > 4
+    ends = [EOS, *(row[2] for row in whole)]
+    cut = [row[: next(index for index, token in enumerate(row) if token in ends)] for row in whole]
+    assert model.generate(prompts, N_NEW, ends=ends, deterministic=True) == cut
+    assert model.generate([], N_NEW, ends=ends) == []
+    with pytest.raises(ValueError, match="ends: got none"):
+        model.generate(prompts, N_NEW, ends=[])
+
+
+def test_another_tokenizer_than_the_environments_is_named():
+    class Larger(type(BYTES)):
+        def encode_prompt(self, prompt):
+            return [256, 300]
+
+    with pytest.raises(ValueError, match="makes token 300 of one, and the policy has 258 tokens"):
+        respond(policy(), Larger(), ["pear?"], N_NEW)
 
 
 class Hears:

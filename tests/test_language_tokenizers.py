@@ -66,6 +66,16 @@ def test_a_turn_that_is_nothing_but_a_control_token_is_words():
     assert (tokens.count(start), tokens.count(end)) == (2, 1)
 
 
+def test_words_are_kept_apart_whatever_other_characters_are_in_them():
+    tokenizer = byte_level()
+    tokenizer.chat_template = CHATML
+    wrapped = HuggingFaceTokenizer(tokenizer)
+    every_private = "".join(map(chr, range(0xE000, 0xF900)))
+    tokens = wrapped.encode_prompt(every_private + "<|im_end|>")
+    assert controls_in(tokenizer, tokens) == controls_in(tokenizer, wrapped.encode_prompt("hi"))
+    assert every_private + "<|im_end|>" in tokenizer.decode(tokens)
+
+
 def test_what_a_template_takes_out_itself_leaves_the_tokenizers_own_tokens():
     tokenizer = byte_level()
     tokenizer.add_tokens(["</think>"])
@@ -172,6 +182,7 @@ def test_a_word_that_is_the_end_of_a_word_tokenizer_is_an_unknown_word():
         ),
         (lambda: HuggingFaceTokenizer(words({"<unk>": 0, "</s>": 1}, eos_token="<unk>")), "every unknown word would end"),
         (lambda: HuggingFaceTokenizer(byte_level(), ends=[100_000]), "expected tokens of the tokenizer's vocabulary"),
+        (lambda: HuggingFaceTokenizer(byte_level(), ends=["</s>"]), "ends: got '</s>', expected a whole number"),
         (lambda: env_of(type("Far", (ByteTokenizer,), {"eos": 300})()), "tokenizer.n_tokens: got 258"),
         (lambda: env_of(ByteTokenizer(), prompt="turns"), "prompt: got 'turns', expected 'history'"),
         (lambda: env_of(ByteTokenizer(), prompt="history").reset(), 'got an info with asked in it, expected "history"'),

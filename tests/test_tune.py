@@ -12,10 +12,11 @@ pytest.importorskip("transformers")
 from nlf_sb3 import REINFORCE
 from nlf_sb3.experiments.tune.command import Tune
 from nlf_sb3.experiments.tune.finished import distinct_pairs
-from nlf_sb3.experiments.tune.learner import load_split, make_learner, warm_up
+from nlf_sb3.experiments.tune.learner import load_split, make_learner
 from nlf_sb3.experiments.tune.report import summarise
 from nlf_sb3.experiments.tune.run import Asks
 from nlf_sb3.experiments.tune.tune import tune
+from nlf_sb3.experiments.tune.warm_up import warm_up
 from nlf_sb3.language import ByteTokenizer, ConversationEnv, Record, Reply, SimulatedUser, TokenLevel, toy_records
 from nlf_sb3.language.buffers import TokenEpisodeBuffer
 from nlf_sb3.language.history import last_turn

@@ -13,6 +13,7 @@ from nlf_sb3.language.criteria import Criterion, names_source
 from nlf_sb3.language.data import from_prompt_completions, to_preferences, to_prompt_completions
 from nlf_sb3.language.data_sets import load_health_and_science, unrelated_text
 from nlf_sb3.language.history import History, Turn, last_turn, parse_history, render_history
+from nlf_sb3.language.hugging_face_tokenizers import HuggingFaceTokenizer, as_tokenizer
 from nlf_sb3.language.record_files import Problem, RecordList, append_record, read_records, write_records
 from nlf_sb3.language.records import Record
 from nlf_sb3.language.reference_kl import ReferenceKL
@@ -21,7 +22,7 @@ from nlf_sb3.language.responding import perplexity, respond
 from nlf_sb3.language.sequences import TokenSequence
 from nlf_sb3.language.text_space import UnicodeText
 from nlf_sb3.language.token_env import TokenLevel
-from nlf_sb3.language.tokenizers import ByteTokenizer, HuggingFaceTokenizer, Tokenizer, as_tokenizer
+from nlf_sb3.language.tokenizers import ByteTokenizer, Tokenizer
 from nlf_sb3.language.toy import toy_records
 from nlf_sb3.language.users import RecordedUser, Reply, SimulatedUser, User
 

@@ -83,15 +83,18 @@ class ActsTokenByToken(nn.Module):
         :param deterministic: Take the likeliest
         :param temperature: Of samples; None for the policy's
         :return: The tokens of each response, without the end
+        :raises ValueError: For a prompt without a token, and without ends
         """
-        lengths = np.array([len(prompt) for prompt in prompts])
+        if not len(ends):
+            raise ValueError("ends: got none, expected the tokens that end a response, such as tokenizer.ends.")
+        lengths = np.array([len(prompt) for prompt in prompts], dtype=np.int64)
         contexts = np.full((len(prompts), int(lengths.max(initial=0)) + max_new_tokens), EMPTY, dtype=np.int64)
         for row, prompt in zip(contexts, prompts, strict=True):
             row[: len(prompt)] = prompt
         made = np.full((len(prompts), max_new_tokens), ends[0], dtype=np.int64)
         cached, rows = CachedContexts(self._parts, self._weights_version), np.arange(len(prompts))
         with self.without_dropout():
-            for step in range(max_new_tokens):
+            for step in range(max_new_tokens if prompts else 0):
                 hidden = cached.last_hidden(contexts, lengths, self.device)
                 log_probs = self._log_probs_of(self._parts.head(hidden), temperature)
                 acting = self._acting_distribution(contexts, lengths, log_probs, keeps_top_k=False)

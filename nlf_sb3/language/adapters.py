@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -84,26 +87,43 @@ def with_saved_adapter(model: Any, name: str, settings: dict[str, Any] | None) -
     peft = require("peft", "lm", "A saved adapter")
     config = _config_of(name)
     kind = str(getattr(config.peft_type, "value", config.peft_type))
-    if config.is_prompt_learning or config.is_adaption_prompt:
-        raise FeedbackError(f"model: {name!r} is an adapter of kind {kind}, which puts tokens before the text. Use LoRA.")
+    _check_goes_on(name, config, kind)
     if settings is not None:
         if not isinstance(config, peft.LoraConfig):
             raise FeedbackError(
                 f"lora: {name!r} is an adapter of kind {kind} and not of LoRA. Leave lora out to go on with it."
             )
-        others = differences(settings, config)
+        others = differences(settings, _made_for(model, settings), config)
         if others:
             raise FeedbackError(
                 f"lora: {name!r} is a saved adapter whose {'; whose '.join(others)}. Leave lora out to go on with it as it "
                 "is, or pass the model that it was trained on as model to begin anew."
             )
     try:
-        return peft.PeftModel.from_pretrained(model, name, is_trainable=True)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("error", message="Found missing adapter keys")  # they would begin anew
+            return peft.PeftModel.from_pretrained(model, name, is_trainable=True)
     except Exception as error:
         raise FeedbackError(
             f"model: the adapter {name!r} doesn't fit the model that it names, {config.base_model_name_or_path!r} "
             f"({type(model).__name__}): {error}"
         ) from error
+
+
+def _check_goes_on(name: str, config: Any, kind: str) -> None:
+    """Raise for adapters that training can't go on with."""
+    if config.is_prompt_learning or config.is_adaption_prompt:
+        raise FeedbackError(f"model: {name!r} is an adapter of kind {kind}, which puts tokens before the text. Use LoRA.")
+    task = config.task_type
+    task = None if task is None else str(getattr(task, "value", task))
+    if task not in (None, CAUSAL_LM):
+        raise FeedbackError(f"model: {name!r} is an adapter for the task {task}, expected one for {CAUSAL_LM}.")
+    if getattr(config, "alora_invocation_tokens", None):
+        raise FeedbackError(f"model: {name!r} is an adapter whose effect depends on the prompt (aLoRA). Use LoRA.")
+    if getattr(config, "lora_alpha", None) == 0:
+        raise FeedbackError(f"model: {name!r} is an adapter with lora_alpha 0, which does nothing and never would.")
+    if Path(name).is_dir() and not any(Path(name).glob("adapter_model.*")):
+        raise FeedbackError(f"model: {name!r} has an {_CONFIG} and no adapter_model.safetensors. Save it anew.")
 
 
 def folder_of_tokenizer(name: str) -> str:
@@ -122,6 +142,17 @@ def _config_of(name: str) -> Any:
         return peft.PeftConfig.from_pretrained(name)
     except Exception as error:
         raise FeedbackError(f"model: the adapter {name!r} can't be loaded: {error}") from error
+
+
+def _made_for(model: Any, settings: dict[str, Any]) -> Any:
+    """What peft makes of settings for a model: it puts names of layers in the place of "all-linear", and more such."""
+    peft = require("peft", "lm", "A saved adapter")
+    config = peft.LoraConfig(**{**copy.deepcopy(settings), "init_lora_weights": True, "task_type": CAUSAL_LM})
+    with warnings.catch_warnings(), contextlib.suppress(Exception):  # settings that don't fit stay what they are
+        warnings.simplefilter("ignore")
+        with th.device("meta"):
+            peft.get_peft_model(type(model)(copy.deepcopy(model.config)), config)
+    return config
 
 
 @th.no_grad()

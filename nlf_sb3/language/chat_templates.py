@@ -6,6 +6,7 @@ import contextlib
 from typing import Any
 
 from nlf_sb3.language.control_tokens import WordsEncoder
+from nlf_sb3.language.rendered_texts import RenderedText
 
 _ANSWER = "\N{WHITE SQUARE}answer\N{WHITE SQUARE}"
 
@@ -21,10 +22,11 @@ class ChatTemplate:
     def __init__(self, tokenizer: Any, words: WordsEncoder) -> None:
         self._tokenizer = tokenizer
         self._words = words
+        self._rendered = RenderedText(tokenizer, words)
         self.turn_end = self._turn_end()
         """The token that ends a response; None where the template has none."""
         with contextlib.suppress(ValueError):  # a template of single questions
-            words.adapt_to(self._render)
+            self._rendered.adapt_to(self._render)
 
     def encode(self, turns: list[dict[str, str]]) -> list[int]:
         """
@@ -40,9 +42,9 @@ class ChatTemplate:
         texts = [text for text in said if isinstance(text, str)]
         if len(texts) < len(said) or not any(map(words.may_hold_controls, texts)):
             return tokens
-        marked, hidden = words.mark(texts)
+        marked, hidden = self._rendered.mark(texts)
         turns = [{**turn, "content": text} for turn, text in zip(turns, marked, strict=True)]
-        careful = words.encode_rendered(self._render(turns), hidden)
+        careful = self._rendered.encode(self._render(turns), hidden)
         # A template may have taken out what was typed, as it does with earlier thoughts between control tokens.
         return tokens if words.controls_among(tokens) == words.controls_among(careful) else careful
 
@@ -62,4 +64,4 @@ class ChatTemplate:
             text = self._render(turns, asks=False)
         except ValueError:
             return None
-        return self._words.first_control(text.rpartition(_ANSWER)[2]) if _ANSWER in text else None
+        return self._rendered.first_control(text.rpartition(_ANSWER)[2]) if _ANSWER in text else None

@@ -14,8 +14,6 @@ _BYTE = re.compile(r"<0x[0-9A-Fa-f]{2}>\Z")
 """How many vocabularies write a byte that is in no other token: it is part of words."""
 _ANCHORS = "\n.a0"
 """Texts to put before one that goes on."""
-_PROBES = ("Is a pear a fruit?", "Yes.", " It is,\n\nsays the USDA. ")
-"""Ordinary contents, for a look at how a tokenizer treats what stands between control tokens."""
 
 
 def control_tokens_of(tokenizer: Any) -> dict[int, str]:
@@ -41,7 +39,7 @@ def control_tokens_of(tokenizer: Any) -> dict[int, str]:
 
 class WordsEncoder:
     """
-    Encodes what people and chat templates write: control tokens that people type stay words.
+    Encodes what people write: control tokens that they type stay words.
 
     Texts without any control token get the tokenizer's own tokens.
 
@@ -51,16 +49,14 @@ class WordsEncoder:
     def __init__(self, tokenizer: Any) -> None:
         self._tokenizer = tokenizer
         self.controls = control_tokens_of(tokenizer)
-        self._ids = {text: token for token, text in self.controls.items() if text}
-        longest_first = "|".join(re.escape(text) for text in sorted(self._ids, key=len, reverse=True)) or "(?!)"
-        self._pattern = re.compile(f"({longest_first})")
-        self._typed = re.compile(longest_first, re.IGNORECASE)
+        """Texts of the control tokens, by their ids."""
+        longest_first = sorted(filter(None, self.controls.values()), key=len, reverse=True)
+        self._typed = re.compile("|".join(map(re.escape, longest_first)) or "(?!)", re.IGNORECASE)
         self._spellings: dict[int, list[int]] = {}
-        self._goes_on = False
-        self._added = tokenizer.added_tokens_decoder
+        added_tokens = tokenizer.added_tokens_decoder
         normalizer = getattr(getattr(tokenizer, "backend_tokenizer", None), "normalizer", None)
         self._normalizes = normalizer is not None and any(
-            added.normalized for token, added in self._added.items() if token in self.controls
+            added.normalized for token, added in added_tokens.items() if token in self.controls
         )
 
     def raw(self, text: str, **options: Any) -> list[int]:
@@ -89,20 +85,20 @@ class WordsEncoder:
         """
         return bool(self._typed.search(text)) or (self._normalizes and self.holds_controls(self.raw(text)))
 
+    def replace_typed(self, text: str, by: Callable[[str], str]) -> str:
+        """
+        :param text: What a person wrote
+        :param by: Maps a control token that is written in it to something else
+        :return: The text with that
+        """
+        return self._typed.sub(lambda found: by(found.group()), text)
+
     def holds_controls(self, tokens: Iterable[int]) -> bool:
         """
         :param tokens: Any
         :return: Whether a control token is among them
         """
         return not self.controls.keys().isdisjoint(tokens)
-
-    def first_control(self, text: str) -> int | None:
-        """
-        :param text: A part of a rendered chat template
-        :return: The control token that it begins with, spaces aside; None where it begins with a word
-        """
-        found = self._pattern.match(text.lstrip())
-        return self._ids[found.group(1)] if found else None
 
     def controls_among(self, tokens: Iterable[int]) -> list[int]:
         """
@@ -111,58 +107,11 @@ class WordsEncoder:
         """
         return [token for token in tokens if token in self.controls]
 
-    def mark(self, contents: list[str]) -> tuple[list[str], MarkedWords]:
+    def encode_after(self, text: str) -> list[int]:
         """
-        Put marks in the place of control tokens that were typed, so that a chat template can be rendered around them.
-
-        :param contents: What people wrote
-        :return: The same with marks, and the words behind the marks
+        :param text: What a person wrote, which goes on after something else
+        :return: Its tokens, without the space that some tokenizers begin a text with
         """
-        taken = set("".join(contents))
-        border = next(chr(code) for code in range(0xE000, 0xF900) if chr(code) not in taken)
-        words = MarkedWords(border)
-        return [self._typed.sub(lambda found: words.hide(found.group()), content) for content in contents], words
-
-    def encode_rendered(self, text: str, words: MarkedWords) -> list[int]:
-        """
-        :param text: A rendered chat template, with marks
-        :param words: What stands behind the marks
-        :return: Its tokens: control tokens where the template has written them, words where people have
-        """
-        parts = self._pattern.split(text)
-        tokens: list[int] = []
-        for index, part in enumerate(parts):
-            if index % 2:
-                tokens.append(self._ids[part])
-            elif stripped := self._between(parts, index):
-                said = words.restore(stripped)
-                tokens += self._encode_after(said) if self._goes_on and index else self.encode(said)
-        return tokens
-
-    def adapt_to(self, render: Any) -> None:
-        """
-        Find out how the tokenizer treats what follows a control token: as the beginning of a text, or as what goes on.
-
-        :param render: Makes a text of turns by the chat template
-        """
-        turns = [{"role": role, "content": text} for role, text in zip(("user", "assistant", "user"), _PROBES, strict=True)]
-        text = render(turns)
-        expected = self.raw(text)
-        for self._goes_on in (True, False):
-            if self.encode_rendered(text, MarkedWords("")) == expected:
-                return
-
-    def _between(self, parts: list[str], index: int) -> str:
-        """A text between two control tokens, without the spaces that belong to them."""
-        part = parts[index]
-        if index and getattr(self._added.get(self._ids[parts[index - 1]]), "rstrip", False):
-            part = part.lstrip()
-        if index + 1 < len(parts) and getattr(self._added.get(self._ids[parts[index + 1]]), "lstrip", False):
-            part = part.rstrip()
-        return part
-
-    def _encode_after(self, text: str) -> list[int]:
-        """Tokens of a text that goes on: without the space that some tokenizers begin a text with."""
         return self._following(text, self.encode)
 
     def _following(self, text: str, encode: Callable[[str], list[int]]) -> list[int]:
@@ -192,36 +141,3 @@ class WordsEncoder:
             f"text: holds {text!r}, which this tokenizer can only encode as a control token. Leave it out, or use another "
             "tokenizer."
         )
-
-
-class MarkedWords:
-    """
-    Words behind marks that no chat template changes.
-
-    :param border: A character that no text holds; empty where nothing is hidden
-    """
-
-    def __init__(self, border: str) -> None:
-        self._border = border
-        self._words: list[str] = []
-
-    def __len__(self) -> int:
-        return len(self._words)
-
-    def hide(self, words: str) -> str:
-        """
-        :param words: Of a person
-        :return: The mark for them
-        """
-        self._words.append(words)
-        return f"{self._border}{len(self._words) - 1}{self._border}"
-
-    def restore(self, text: str) -> str:
-        """
-        :param text: With marks
-        :return: With the words
-        """
-        if not self._words:
-            return text
-        mark = re.compile(f"{self._border}([0-9]+){self._border}")
-        return mark.sub(lambda found: self._words[int(found.group(1))], text)

@@ -45,6 +45,8 @@ def lora_settings(lora: Any) -> dict[str, Any] | None:
     task = settings.get("task_type")
     if task is not None and str(getattr(task, "value", task)) != CAUSAL_LM:
         raise FeedbackError(f"lora: got task_type {task!r}, expected {CAUSAL_LM!r}, or none.")
+    if settings.get("lora_alpha") == 0:
+        raise FeedbackError("lora: got lora_alpha 0, expected another number: it scales what the adapter does.")
     if settings.get("alora_invocation_tokens"):
         raise FeedbackError(
             "lora: alora_invocation_tokens is not supported: what it does depends on the prompt. Leave it out."
@@ -52,13 +54,13 @@ def lora_settings(lora: Any) -> dict[str, Any] | None:
     return {name: _plain(value) for name, value in settings.items()}
 
 
-def differences(settings: dict[str, Any], saved: Any) -> list[str]:
+def differences(settings: dict[str, Any], wanted: Any, saved: Any) -> list[str]:
     """
     :param settings: Of :func:`lora_settings`
-    :param saved: A saved adapter's ``LoraConfig``
+    :param wanted: The ``LoraConfig`` that they are on the model
+    :param saved: A saved adapter's
     :return: For each setting that is another one there, a phrase
     """
-    wanted = type(saved)(**copy.deepcopy(settings))
     found = []
     for name in settings:
         if name in _BOOKKEEPING or name == "init_lora_weights":  # where it began is over

@@ -13,7 +13,8 @@ from nlf_sb3.language.contexts import EMPTY
 from nlf_sb3.language.generation import CachedContexts
 
 _SCALE_LOGITS = ("final_logit_softcapping", "logit_scale", "logits_scaling")
-_WINDOWS = ("sliding_window", "window_size", "attention_chunk_size")
+_WINDOWS = ("window", "chunk", "local")
+"""What configurations call the reach of an attention that doesn't see the whole text: parts of the names."""
 _MOST = 1e-3
 """Relative difference of two hidden states that are the same but for rounding."""
 
@@ -82,7 +83,7 @@ def _check_decoding(model: Any, parts: BodyAndHead, named: str, n_tokens: int, c
 
 def _rows_to_decode(config: Any, n_tokens: int, context_length: int) -> list[np.ndarray]:
     """Three texts, the longest of which reach beyond a window of the model's attention."""
-    values = [getattr(config, key, None) for key in _WINDOWS]
+    values = [value for key, value in config.to_dict().items() if any(word in key for word in _WINDOWS)]
     windows = [value for value in values if isinstance(value, int) and 0 < value < context_length]
     longest = min(max([6, *windows]) + 6, context_length)
     lengths = (max(longest - 3, 1), longest, max(longest // 2, 1))

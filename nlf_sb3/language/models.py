@@ -99,13 +99,22 @@ def _load_causal_lm(name: str, n_tokens: int, context_length: int, gguf_file: st
         return _tiny(transformers, n_tokens, context_length, seed)
     options = {} if gguf_file is None else {"gguf_file": gguf_file}
     try:
-        model = transformers.AutoModelForCausalLM.from_pretrained(name, **options)
-    except (OSError, ValueError) as error:
+        model, loading = transformers.AutoModelForCausalLM.from_pretrained(name, output_loading_info=True, **options)
+    except ImportError:  # it names the package
+        raise
+    except Exception as error:  # of files as of weights of other shapes
         kind = "a folder" if Path(name).is_dir() else "neither a folder nor a name that could be found on the hub,"
+        why = str(error).partition("Model type should be one of")[0].strip()  # hundreds of names
         raise FeedbackError(
-            f"model: {name!r} is {kind} from which no causal language model could be loaded: {error}\nPass the folder "
+            f"model: {name!r} is {kind} from which no causal language model could be loaded: {why:.500}\nPass the folder "
             "that its save_pretrained wrote."
         ) from error
+    missing = sorted(loading["missing_keys"])
+    if missing and gguf_file is None:
+        raise FeedbackError(
+            f"model: {name!r} has no weights for {', '.join(missing[:5])} of a {type(model).__name__}, which would begin at "
+            "random. Pass a model that was saved as a causal language model."
+        )
     if model.dtype != th.float32:  # what came from a GGUF file is, and refuses to be cast
         model = model.float()
     if model.config.vocab_size < n_tokens:

@@ -15,16 +15,18 @@ from torch import nn
 from nlf_sb3.language.acting import ActsTokenByToken
 from nlf_sb3.language.body_and_head import BodyAndHead
 from nlf_sb3.language.checkpointing import enable_checkpointing
-from nlf_sb3.language.contexts import TokenContexts, as_contexts
-from nlf_sb3.language.distributions import FORBIDDEN_LOGIT, TokenDistribution
+from nlf_sb3.language.contexts import TokenContexts
+from nlf_sb3.language.distributions import TokenDistribution
+from nlf_sb3.language.evaluating import EvaluatesTokens
 from nlf_sb3.language.lora_settings import lora_settings
 from nlf_sb3.language.model_checks import check_model
 from nlf_sb3.language.models import TINY, load_model, model_name
-from nlf_sb3.language.reference import HasReference, PartsAsTheyWere
+from nlf_sb3.language.reference import HasReference
 from nlf_sb3.language.trained_weights import KeepsTrainedWeights
+from nlf_sb3.whole_numbers import check_whole_number
 
 
-class CausalLMPolicy(ActsTokenByToken, HasReference, KeepsTrainedWeights, ActorCriticPolicy):
+class CausalLMPolicy(ActsTokenByToken, EvaluatesTokens, HasReference, KeepsTrainedWeights, ActorCriticPolicy):
     """
     Any causal LM of Hugging Face's transformers as the policy of a :class:`~nlf_sb3.language.TokenLevel` environment.
 
@@ -64,8 +66,6 @@ class CausalLMPolicy(ActsTokenByToken, HasReference, KeepsTrainedWeights, ActorC
     :param use_sde: Not used
     """
 
-    _forbidden: th.Tensor
-
     def __init__(
         self,
         observation_space: spaces.Space,
@@ -87,23 +87,14 @@ class CausalLMPolicy(ActsTokenByToken, HasReference, KeepsTrainedWeights, ActorC
         optimizer_kwargs: dict[str, Any] | None = None,
         use_sde: bool = False,
     ) -> None:
-        if not isinstance(observation_space, spaces.Box) or not isinstance(action_space, spaces.Discrete):
-            raise ValueError(
-                f"CausalLMPolicy: got observations of {observation_space} and actions of {action_space}, expected those of "
-                "TokenLevel. Wrap the environment in it."
-            )
-        forbidden = tuple(int(token) for token in forbidden_tokens)
-        if not set(forbidden) <= set(range(int(action_space.n))):
-            raise ValueError(f"forbidden_tokens: got {forbidden}, expected tokens from 0 to {action_space.n - 1}.")
-        if not temperature > 0:
-            raise ValueError(f"temperature: got {temperature!r}, expected a number above 0. For greedy responses, predict().")
+        forbidden = tuple(check_whole_number("forbidden_tokens", token, 0) for token in forbidden_tokens)
+        n_tokens = _n_tokens_of(observation_space, action_space)
+        _check_settings(n_tokens, forbidden, temperature)
         super(ActorCriticPolicy, self).__init__(
             observation_space,
             action_space,
             optimizer_class=optimizer_class,
-            optimizer_kwargs={"eps": 1e-5}
-            if optimizer_kwargs is None and optimizer_class is th.optim.Adam
-            else optimizer_kwargs,
+            optimizer_kwargs=_with_default_eps(optimizer_class, optimizer_kwargs),
             normalize_images=False,
         )
         self._settings: dict[str, Any] = {
@@ -119,13 +110,10 @@ class CausalLMPolicy(ActsTokenByToken, HasReference, KeepsTrainedWeights, ActorC
             "gradient_checkpointing": gradient_checkpointing,
             "model_seed": model_seed,
         }
-        self.use_sde = False
-        self.share_features_extractor = True
-        self.n_tokens = int(action_space.n)
-        self.forbidden_tokens = forbidden
-        self.temperature = temperature
-        self.value_detached = value_detached
-        self.action_dist = TokenDistribution(self.n_tokens)
+        self.use_sde, self.share_features_extractor = False, True
+        self.n_tokens, self.forbidden_tokens = n_tokens, forbidden
+        self.temperature, self.value_detached = temperature, value_detached
+        self.action_dist = TokenDistribution(n_tokens)
         self._build(lr_schedule)
 
     def _build(self, lr_schedule: Schedule) -> None:
@@ -171,60 +159,25 @@ class CausalLMPolicy(ActsTokenByToken, HasReference, KeepsTrainedWeights, ActorC
         """
         return (observation, True) if isinstance(observation, TokenContexts) else super().obs_to_tensor(observation)
 
-    def evaluate_actions(self, obs: Any, actions: th.Tensor) -> tuple[th.Tensor, th.Tensor, th.Tensor]:
-        """
-        One forward pass over each distinct sequence; ``action_dist`` is then the distribution in all rows.
 
-        :param obs: Contexts, ``[N]``, or padded tokens, ``[N, context_length]``
-        :param actions: Tokens, ``[N]``
-        :return: Values ``[N, 1]``, log-probabilities ``[N]`` and entropies ``[N]``
-        :raises ValueError: If an action is a forbidden token
-        """
-        contexts = as_contexts(obs)
-        actions = actions.long().flatten()
-        if len(self._forbidden) and th.isin(actions, self._forbidden).any():
-            raise ValueError("evaluate_actions: an action is one of forbidden_tokens, which the policy gives no probability.")
-        hidden = self._hidden_of(contexts)
-        distribution = self._distribution_of(hidden)
-        log_prob = distribution.log_prob(actions)
-        if self._top_k is not None:
-            log_prob = self._top_k.relative(contexts, actions, log_prob, distribution.distribution.logits)
-        return self._values_of(hidden), log_prob, distribution.entropy()
+def _n_tokens_of(observation_space: spaces.Space, action_space: spaces.Space) -> int:
+    if isinstance(observation_space, spaces.Box) and isinstance(action_space, spaces.Discrete):
+        return int(action_space.n)
+    raise ValueError(
+        f"CausalLMPolicy: got observations of {observation_space} and actions of {action_space}, expected those of "
+        "TokenLevel. Wrap the environment in it."
+    )
 
-    def get_distribution(self, obs: Any) -> TokenDistribution:
-        """
-        :param obs: Contexts, or padded tokens, N rows
-        :return: The distribution over the next tokens
-        """
-        return self._distribution_of(self._hidden_of(as_contexts(obs)))
 
-    def predict_values(self, obs: Any) -> th.Tensor:
-        """
-        :param obs: Contexts, or padded tokens, N rows
-        :return: Values, ``[N, 1]``
-        """
-        return self._values_of(self._hidden_of(as_contexts(obs)))
+def _check_settings(n_tokens: int, forbidden: tuple[int, ...], temperature: float) -> None:
+    if not set(forbidden) <= set(range(n_tokens)):
+        raise ValueError(f"forbidden_tokens: got {forbidden}, expected tokens from 0 to {n_tokens - 1}.")
+    if len(set(forbidden)) == n_tokens:
+        raise ValueError("forbidden_tokens: got all tokens, of which some have to be left to say.")
+    if not temperature > 0:
+        raise ValueError(f"temperature: got {temperature!r}, expected a number above 0. For greedy responses, predict().")
 
-    def _hidden_of(self, contexts: TokenContexts, parts: BodyAndHead | PartsAsTheyWere | None = None) -> th.Tensor:
-        """The last hidden state of each row, by the model or by other parts, ``[N, hidden_size]``."""
-        tokens, index = contexts.padded()
-        hidden = (parts or self._parts).hidden(th.as_tensor(tokens, device=self.device))
-        at = th.as_tensor(contexts.lengths - 1, dtype=th.long, device=self.device)
-        return hidden[th.as_tensor(index, device=self.device), at]
 
-    def _values_of(self, hidden: th.Tensor) -> th.Tensor:
-        values: th.Tensor = self.value_net(hidden.detach() if self.value_detached else hidden)
-        return values
-
-    def _distribution_of(self, hidden: th.Tensor) -> TokenDistribution:
-        return self.action_dist.proba_distribution(self._log_probs_of(self._parts.head(hidden)))  # type: ignore[attr-defined,no-any-return]
-
-    def _log_probs_of(self, logits: th.Tensor, temperature: float | None = None) -> th.Tensor:
-        """Log-probabilities of logits at a temperature, or at the policy's, ``[N, V]``."""
-        logits = logits[:, : self.n_tokens]
-        temperature = self.temperature if temperature is None else temperature
-        if temperature != 1.0:
-            logits = logits / temperature
-        if len(self._forbidden):
-            logits = logits.index_fill(1, self._forbidden, FORBIDDEN_LOGIT)
-        return logits.log_softmax(dim=1)
+def _with_default_eps(optimizer_class: type[th.optim.Optimizer], kwargs: dict[str, Any] | None) -> dict[str, Any] | None:
+    """SB3's default for Adam."""
+    return {"eps": 1e-5} if kwargs is None and optimizer_class is th.optim.Adam else kwargs

@@ -8,8 +8,9 @@ from typing import Any
 
 import torch as th
 
+from nlf_sb3.language.hugging_face_tokenizers import as_tokenizer
 from nlf_sb3.language.models import longest_context
-from nlf_sb3.language.tokenizers import Prompt, Tokenizer, as_tokenizer, ends_of
+from nlf_sb3.language.tokenizers import Prompt, Tokenizer, ends_of
 from nlf_sb3.whole_numbers import check_whole_number
 
 
@@ -43,6 +44,7 @@ def respond(
     if temperature is not None and not temperature > 0.0:
         raise ValueError(f"temperature: got {temperature!r}, expected a number above 0, or None for the policy's.")
     check_whole_number("max_new_tokens", max_new_tokens, 1)
+    check_whole_number("batch_size", batch_size, 1)
     ends = ends_of(tokenizer)
     longest_text = longest_context(policy.language_model.config)
     room = math.inf if longest_text is None else longest_text - max_new_tokens
@@ -50,6 +52,12 @@ def respond(
     for start in range(0, len(prompts), batch_size):
         rows = [tokenizer.encode_prompt(prompt) for prompt in prompts[start : start + batch_size]]
         longest = max(map(len, rows))
+        largest = max((token for row in rows for token in row), default=0)
+        if largest >= policy.n_tokens:
+            raise ValueError(
+                f"prompts: the tokenizer makes token {largest} of one, and the policy has {policy.n_tokens} tokens. Use the "
+                "tokenizer of its environment."
+            )
         if longest > room:
             raise ValueError(
                 f"prompts: one of {longest} tokens and {max_new_tokens} of a response are more than the model can see; it has "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -12,14 +12,16 @@ from gymnasium import spaces
 from nlf_sb3.errors import FeedbackError
 from nlf_sb3.feedback import EXPERT_SEGMENT_KEY
 from nlf_sb3.infos import add_error
-from nlf_sb3.language.contexts import EMPTY, TokenContexts
-from nlf_sb3.language.conversation import HISTORY_KEY
-from nlf_sb3.language.tokenizers import Prompt, as_tokenizer, ends_of
+from nlf_sb3.language.contexts import EMPTY
+from nlf_sb3.language.conversation import EXPECTED_RESPONSE_KEY
+from nlf_sb3.language.expert_responses import ExpertResponses
+from nlf_sb3.language.hugging_face_tokenizers import as_tokenizer
+from nlf_sb3.language.prompts import Prompts, PromptSource
+from nlf_sb3.language.tokenizers import Prompt, ends_of
 from nlf_sb3.segments import ExpertSegment
 from nlf_sb3.whole_numbers import check_whole_number
 from nlf_sb3.wrappers.marks import STEP_MARK_KEY, StepMarker
 
-EXPECTED_RESPONSE_KEY = "expected_response"
 EXPECTED_REWARD_KEY = "expected_reward"
 RESPONSE_KEY = "response"
 RESPONSE_TRUNCATED_KEY = "response_truncated"
@@ -66,7 +68,7 @@ class TokenLevel(gym.Wrapper):
         *,
         max_new_tokens: int,
         context_length: int,
-        prompt: Callable[[Any], Prompt] | Literal["history"] | None = None,
+        prompt: PromptSource = None,
         cut_prompt: bool = False,
         forbidden_tokens: Sequence[int] = (),
         expected_reward: float = 1.0,
@@ -80,13 +82,15 @@ class TokenLevel(gym.Wrapper):
         self.max_new_tokens = check_whole_number("max_new_tokens", max_new_tokens, 1)
         self.context_length = check_whole_number("context_length", context_length, max_new_tokens + 1)
         self.forbidden_tokens = tuple(check_whole_number("forbidden_tokens", token, 0) for token in forbidden_tokens)
+        if max(self.forbidden_tokens, default=0) >= n_tokens:
+            raise ValueError(f"forbidden_tokens: got {max(self.forbidden_tokens)}, expected tokens below {n_tokens}.")
         if self.tokenizer.eos in self.forbidden_tokens:
             raise ValueError("forbidden_tokens: got the end-of-sequence token among them, without which no response ends.")
-        if isinstance(prompt, str) and prompt != "history":
-            raise ValueError(f"prompt: got {prompt!r}, expected 'history', a function of the observation, or None.")
         self.expected_reward = float(expected_reward)
-        self._prompt = prompt
-        self._cut_prompt = cut_prompt
+        self._prompts = Prompts(
+            self.tokenizer, prompt, max_new_tokens=max_new_tokens, context_length=context_length, cut=cut_prompt
+        )
+        self._experts = ExpertResponses(self.tokenizer, max_new_tokens, context_length, self.forbidden_tokens)
         self.action_space = spaces.Discrete(n_tokens)
         self.observation_space = spaces.Box(EMPTY, n_tokens - 1, (context_length,), np.int64)
         if n_tokens <= LARGEST_MASK:
@@ -124,7 +128,7 @@ class TokenLevel(gym.Wrapper):
             try:
                 worth = info.get(EXPECTED_REWARD_KEY, self.expected_reward)
                 prompt = self._tokens[: self._n_prompt].tolist()
-                info[EXPERT_SEGMENT_KEY] = self._segment_of(prompt, info[EXPECTED_RESPONSE_KEY], worth)
+                info[EXPERT_SEGMENT_KEY] = self._experts.segment(prompt, info[EXPECTED_RESPONSE_KEY], worth)
             except FeedbackError as error:
                 add_error(info, str(error))
         if not (terminated or truncated):
@@ -140,93 +144,14 @@ class TokenLevel(gym.Wrapper):
         :return: The episode
         :raises FeedbackError: If the response is too long, or holds a forbidden token
         """
-        return self._segment_of(self._prompt_tokens(prompt), response, self.expected_reward)
+        return self._experts.segment(self._prompts.encode(prompt), response, self.expected_reward)
 
     def _begin_turn(self, observation: Any, info: dict[str, Any]) -> None:
-        tokens = self._prompt_tokens(self._prompt_of(observation, info))
+        tokens = self._prompts.of(observation, info)
         self._tokens = np.full(self.context_length, EMPTY, dtype=np.int64)
         self._tokens[: len(tokens)] = tokens
         self._n_prompt = self._length = len(tokens)
 
-    def _prompt_of(self, observation: Any, info: dict[str, Any]) -> Any:
-        if self._prompt is None:
-            return observation
-        if callable(self._prompt):
-            return self._prompt(observation)
-        if HISTORY_KEY not in info:
-            raise ValueError(
-                f'prompt="history": got an info with {", ".join(map(str, info)) or "nothing"} in it, expected '
-                f'"{HISTORY_KEY}", the turns so far. Use an environment that gives them, such as '
-                "ConversationEnv, or pass a function."
-            )
-        return [dict(turn) for turn in info[HISTORY_KEY]]
-
-    def _prompt_tokens(self, prompt: Any) -> list[int]:
-        if not isinstance(prompt, (str, list)):
-            raise TypeError(
-                f"prompt: got {type(prompt).__name__}, expected a str or a list of messages. Pass prompt=, a function that "
-                "makes one of an observation."
-            )
-        tokens = self.tokenizer.encode_prompt(prompt)
-        room = self.context_length - self.max_new_tokens
-        if not tokens:
-            raise ValueError(
-                f"prompt: {prompt!r} has no token, and a response has to begin after one. Begin it with some text."
-            )
-        if len(tokens) > room and not self._cut_prompt:
-            raise ValueError(
-                f"prompt: got {len(tokens)} tokens, expected at most {room} (context_length={self.context_length} less "
-                f"max_new_tokens={self.max_new_tokens}). Raise context_length, or pass cut_prompt=True to lose its beginning."
-            )
-        if not 0 <= min(tokens) <= max(tokens) < self.tokenizer.n_tokens:
-            raise ValueError(
-                f"prompt: {prompt!r:.80} has tokens from {min(tokens)} to {max(tokens)}, expected all below the tokenizer's "
-                f"n_tokens={self.tokenizer.n_tokens}. Give it the size of its whole vocabulary."
-            )
-        return tokens[-room:]
-
     def _observe(self) -> np.ndarray:
         tokens: np.ndarray = self._tokens.copy()
-        return tokens
-
-    def _segment_of(self, prompt: list[int], response: Any, reward: float) -> ExpertSegment:
-        if not isinstance(response, str):
-            raise FeedbackError(f"{EXPECTED_RESPONSE_KEY}: got {type(response).__name__}, expected a str.")
-        actions = np.array([*self._encoded(response), self.tokenizer.eos], dtype=np.int64)
-        n_steps = len(actions)
-        if n_steps > self.max_new_tokens:
-            raise FeedbackError(
-                f"{EXPECTED_RESPONSE_KEY}: got {n_steps} tokens with the end of sequence, expected at most "
-                f"max_new_tokens={self.max_new_tokens}. Raise it, or expect something shorter: {response[:80]!r}"
-            )
-        forbidden = sorted(set(actions.tolist()) & set(self.forbidden_tokens))
-        if forbidden:
-            raise FeedbackError(f"{EXPECTED_RESPONSE_KEY}: {response[:80]!r} holds forbidden_tokens {forbidden}.")
-        rewards = np.zeros(n_steps)
-        rewards[-1] = reward
-        whole = np.array([*prompt, *actions], dtype=np.int64)
-        last = np.full(self.context_length, EMPTY, dtype=np.int64)
-        last[: len(whole)] = whole
-        return ExpertSegment(
-            observations=TokenContexts.of_sequence(whole, len(prompt) + np.arange(n_steps)),
-            actions=actions,
-            rewards=rewards,
-            terminated=True,
-            truncated=False,
-            last_observation=last,
-            fork_step=0,
-        )
-
-    def _encoded(self, response: str) -> list[int]:
-        """Tokens of an expected response without its end, which a tokenizer may have put behind it."""
-        tokens = list(self.tokenizer.encode(response))
-        while tokens and tokens[-1] in self._ends:
-            tokens.pop()
-        n_tokens = self.tokenizer.n_tokens
-        wrong = [token for token in tokens if token in self._ends or not 0 <= token < n_tokens]
-        if wrong:
-            raise FeedbackError(
-                f"{EXPECTED_RESPONSE_KEY}: the tokenizer makes token {wrong[0]} of {response[:80]!r}, expected none that ends "
-                f"a response ({self._ends}) and all below n_tokens={n_tokens}. Have it encode texts as words."
-            )
         return tokens

@@ -5,8 +5,6 @@ from __future__ import annotations
 from functools import partial
 from typing import Any, NamedTuple
 
-import numpy as np
-import torch as th
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from nlf_sb3 import PPO, REINFORCE
@@ -27,8 +25,6 @@ from nlf_sb3.language.history import History, last_turn, render_history
 from nlf_sb3.language.records import Record
 from nlf_sb3.language.reference_kl import ReferenceKL
 from nlf_sb3.language.refining import RefiningUser
-from nlf_sb3.observations import join_observations
-from nlf_sb3.seeding import derived_generator
 
 TOY = "toy"
 _N_TOY = 200
@@ -132,20 +128,11 @@ def make_learner(options: Tune, method: str, seed: int, records: list[Record]) -
     def make_env() -> TokenLevel:
         user: Any = SimulatedUser(records, shows_expected=method in ("joint", "injection"))
         if method in ("refine", "distil"):
-            keep: Any = "satisfying" if method == "refine" else "all"
-            user = RefiningUser(
-                user,
-                keep,
-                partial(prompt_of, options),
-                max_attempts=options.attempts,
-                asks=options.attempts_ask,
-                temperature=options.attempts_temperature,
-            )
+            user = _refining(user, options, method)
             refiners.append(user)
         is_toy = options.records == TOY
-        env = ConversationEnv(user, render=last_turn if is_toy else render_history)
         return TokenLevel(
-            env,
+            ConversationEnv(user, render=last_turn if is_toy else render_history),
             tokenizer,
             max_new_tokens=options.max_new_tokens,
             context_length=options.context_length,
@@ -168,14 +155,7 @@ def make_learner(options: Tune, method: str, seed: int, records: list[Record]) -
         alpha=options.alpha if method in ("joint", "refine") else 1.0,
         expert_segments="imitate" if method in ("joint", "refine") else "inject",
         auxiliary_losses=[ReferenceKL(options.kl_coef)] if options.kl_coef else [],
-        policy_kwargs={
-            "model": options.model,
-            "gguf_file": options.gguf_file,
-            "lora": lora_of(options),
-            "temperature": options.temperature,
-            "reference": options.kl_coef > 0,
-            "model_seed": seed,
-        },
+        policy_kwargs=_policy_kwargs(options, seed),
         seed=seed,
         device="cpu",
         **of_the_algorithm,
@@ -185,33 +165,24 @@ def make_learner(options: Tune, method: str, seed: int, records: list[Record]) -
     return Learner(model, tokenizer, refiners)
 
 
-def warm_up(learner: Learner, options: Tune, records: list[Record], seed: int, n_updates: int = 150) -> None:
-    """
-    Clone the records' own responses, some of them the expected ones, by maximum likelihood.
+def _refining(user: Any, options: Tune, method: str) -> RefiningUser:
+    """A user who has the model try again."""
+    return RefiningUser(
+        user,
+        "satisfying" if method == "refine" else "all",
+        partial(prompt_of, options),
+        max_attempts=options.attempts,
+        asks=options.attempts_ask,
+        temperature=options.attempts_temperature,
+    )
 
-    :param learner: What to train
-    :param options: ``warm_up`` is the share of expected responses
-    :param records: Each with a response and an expected one
-    :param seed: Chooses them
-    :param n_updates: Optimiser steps, of 32 sequences each
-    """
-    model, rng = learner.model, derived_generator(seed, "warm-up")
-    token_level = model.get_env().envs[0]
-    while not isinstance(token_level, TokenLevel):
-        token_level = token_level.env
-    policy = model.policy
-    optimizer = th.optim.Adam([p for p in policy.parameters() if p.requires_grad], lr=3e-3)
-    policy.set_training_mode(True)
-    for _ in range(n_updates):
-        chosen = [records[index] for index in rng.integers(len(records), size=32)]
-        sourced = rng.random(32) < options.warm_up
-        segments = []
-        for record, is_sourced in zip(chosen, sourced, strict=True):
-            response = record.expected_response if is_sourced else record.response
-            segments.append(token_level.segment_of(prompt_of(options, record.history), response))
-        observations = join_observations([segment.observations for segment in segments])
-        actions = th.as_tensor(np.concatenate([segment.actions for segment in segments]))
-        _, log_prob, _ = policy.evaluate_actions(observations, actions)
-        optimizer.zero_grad()
-        (-log_prob.mean()).backward()
-        optimizer.step()
+
+def _policy_kwargs(options: Tune, seed: int) -> dict[str, Any]:
+    return {
+        "model": options.model,
+        "gguf_file": options.gguf_file,
+        "lora": lora_of(options),
+        "temperature": options.temperature,
+        "reference": options.kl_coef > 0,
+        "model_seed": seed,
+    }

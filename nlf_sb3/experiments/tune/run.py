@@ -12,7 +12,8 @@ import numpy as np
 from stable_baselines3.common.callbacks import BaseCallback
 
 from nlf_sb3.experiments.tune.command import Tune
-from nlf_sb3.experiments.tune.learner import Learner, Split, make_learner, prompt_of, warm_up
+from nlf_sb3.experiments.tune.learner import Learner, Split, make_learner, prompt_of
+from nlf_sb3.experiments.tune.warm_up import warm_up
 from nlf_sb3.language import Criterion, unrelated_text
 from nlf_sb3.language.responding import perplexity, respond
 
