@@ -7,7 +7,8 @@ from typing import Any, Literal
 
 import gymnasium as gym
 
-from nlf_sb3.feedback import EXECUTED_ACTION_KEY
+from nlf_sb3.feedback import EXPERT_SEGMENT_KEY
+from nlf_sb3.infos import takeover_of
 from nlf_sb3.seeding import derived_generator, derived_seed
 from nlf_sb3.teachers.any_expert import as_expert
 from nlf_sb3.wrappers.experts_steps import ForkPoints, GuideSteps, Schedule
@@ -146,8 +147,11 @@ class TrajectoryInjection(gym.Wrapper, gym.utils.RecordConstructorArgs):
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         *returned, info = self._episodes.step(action)  # with an info that is ours to change
-        executed = None if self.injection_mode == "fork" else info.get(EXECUTED_ACTION_KEY)
-        info[STEP_MARK_KEY] = self._marker.step(action, tuple(returned), info.get(STEP_MARK_KEY), executed)
+        takeover = None if self.injection_mode == "fork" else takeover_of(info)
+        given = EXPERT_SEGMENT_KEY in info if self.injection_mode == "fork" else takeover is not None
+        executed = None if takeover is None else takeover.action
+        inner = info.get(STEP_MARK_KEY)
+        info[STEP_MARK_KEY] = self._marker.step(action, tuple(returned), inner, given=given, passed_on=executed)
         return *returned, info
 
     def close(self) -> None:
