@@ -100,7 +100,8 @@ class ChecksSteps(TellsProgress):
     def _as_executed(self, actions: np.ndarray) -> np.ndarray:
         """Proposed actions, ``[n, action_dim]``, as the environment gets them: rescaled or clipped."""
         space = self.action_space
-        actions = actions.reshape(len(actions), *(space.shape or ()))
+        if actions.shape[1:] != space.shape:
+            actions = actions.reshape(len(actions), *(space.shape or ()))
         if not isinstance(space, spaces.Box):
             return actions
         if self.policy.squash_output:
