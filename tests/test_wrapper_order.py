@@ -9,7 +9,7 @@ from helpers import ToyEnv, box_expert, teacher
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnvWrapper, VecFrameStack, VecMonitor
 
-from nlf_sb3 import PPO, Demonstrations, FeedbackError, FeedbackWrapper, TrajectoryInjection
+from nlf_sb3 import PPO, Demonstrations, Feedback, FeedbackError, FeedbackWrapper, TrajectoryInjection
 
 
 class Flip(gym.ActionWrapper):
@@ -187,6 +187,21 @@ def test_an_expert_s_actions_are_refused_where_the_learner_acts_in_another_space
     with pytest.raises(FeedbackError, match=rf"environments' own actions, Box\(-1.0.*Box\(-0.5.*{wrapper.__name__}"):
         learner(env, **told())
     learner(env).learn(16)  # as SB3 does, without anything that an action could mean
+
+
+class Says(ToyEnv):
+    """Brings labels of its own."""
+
+    def step(self, action):
+        *rest, info = super().step(action)
+        return *rest, {**info, "feedback": Feedback(expert_action=np.full(2, 0.3, np.float32))}
+
+
+@pytest.mark.parametrize("wrapper", [VecRescale, RescalesMonitor])
+def test_labels_of_the_environments_are_refused_where_the_learner_acts_in_another_space(wrapper):
+    assert learner(VecMonitor(DummyVecEnv([Says]))).learn(16).num_expert_queries == 16
+    with pytest.raises(FeedbackError, match=rf"labels act in the environments' own.*Box\(-1.0.*Box\(-0.5.*{wrapper.__name__}"):
+        learner(VecMonitor(wrapper(DummyVecEnv([Says])))).learn(16)
 
 
 class NegatingMonitor(VecMonitor):

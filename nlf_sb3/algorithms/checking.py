@@ -14,7 +14,7 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from nlf_sb3.algorithms.progress import TellsProgress
 from nlf_sb3.algorithms.step_check import StepCheck, TakenStep
-from nlf_sb3.algorithms.wrapper_order import check_wrapper_order
+from nlf_sb3.algorithms.wrapper_order import check_wrapper_order, other_actions
 from nlf_sb3.errors import FeedbackError
 from nlf_sb3.feedback import Feedback
 
@@ -25,6 +25,7 @@ class ChecksSteps(TellsProgress):
     _step_check: StepCheck | None = None
     _callback_of_rollout: BaseCallback | None = None
     _acted: np.ndarray | None = None
+    _other_actions: str | None = None
 
     def _check_settings(self) -> None:
         super()._check_settings()
@@ -39,6 +40,7 @@ class ChecksSteps(TellsProgress):
         before = self._last_obs
         result = super()._setup_learn(*args, **kwargs)
         assert self.env is not None
+        self._other_actions = other_actions(self.env)
         self._step_check = StepCheck(
             self.env,
             self._as_executed,
@@ -108,6 +110,11 @@ class ChecksSteps(TellsProgress):
             return self.policy.unscale_action(actions)
         return np.minimum(np.maximum(actions, space.low), space.high)  # type: ignore[no-any-return]
 
+    def _check_label_space(self) -> None:
+        """Raise where labels that come with infos are of another space than the learner's."""
+        if self._other_actions is not None:
+            raise FeedbackError(f"labels act in {self._other_actions}")
+
     def _in_own_steps(self, env: int, feedback: Any) -> Any:
         """Feedback whose ``steps_ago`` counts the learner's steps: a wrapper's reset may have taken others."""
         if self._step_check is None or not isinstance(feedback, Feedback) or not feedback.steps_ago:
@@ -116,4 +123,4 @@ class ChecksSteps(TellsProgress):
         return feedback if steps_ago == feedback.steps_ago else replace(feedback, steps_ago=steps_ago)
 
     def _excluded_save_params(self) -> list[str]:
-        return [*super()._excluded_save_params(), "_step_check", "_callback_of_rollout", "_acted"]
+        return [*super()._excluded_save_params(), "_step_check", "_callback_of_rollout", "_acted", "_other_actions"]

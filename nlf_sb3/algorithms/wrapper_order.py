@@ -28,14 +28,10 @@ def check_wrapper_order(env: VecEnv, *, is_told_actions: bool, pays_segments: bo
     :param pays_segments: Whether the rewards of forked episodes train
     :raises FeedbackError: With the wrapper's name
     """
-    changing = [one for one in wrappers_of(env) if one.action_space != one.venv.action_space]
-    if changing and is_told_actions:
-        outer = changing[0]
-        raise FeedbackError(
-            f"expert= and demonstrations= act in the environments' own actions, {changing[-1].venv.action_space}, and the "
-            f"learner in {env.action_space}: {type(outer).__name__} is between them. Put a Gymnasium wrapper that does the "
-            "same inside the environment instead, and give actions in its space."
-        )
+    if is_told_actions:
+        other = other_actions(env)
+        if other is not None:
+            raise FeedbackError(f"expert= and demonstrations= act in {other}")
     for wrapper in (FeedbackWrapper, TrajectoryInjection):
         action_spaces = ask_wrappers(env, wrapper, _name_of_space(wrapper))
         for index, action_space in zip(wrapped_environments(env, wrapper), action_spaces, strict=False):
@@ -45,6 +41,21 @@ def check_wrapper_order(env: VecEnv, *, is_told_actions: bool, pays_segments: bo
                 raise FeedbackError(_message(env, index, wrapper, what))
     for index, one in enumerate(single_environments(env)):
         _check_forks(env, index, one, _CHANGE_EPISODES if pays_segments else _CHANGE_STEPS)
+
+
+def other_actions(env: VecEnv) -> str | None:
+    """
+    :param env: The learner's environment
+    :return: How the environments' actions differ from the learner's, after "act in"; None where no wrapper changes their space
+    """
+    changing = [one for one in wrappers_of(env) if one.action_space != one.venv.action_space]
+    if not changing:
+        return None
+    return (
+        f"the environments' own actions, {changing[-1].venv.action_space}, and the learner in {env.action_space}: "
+        f"{type(changing[0]).__name__} is between them. Put a Gymnasium wrapper that does the same inside the environment "
+        "instead, and give actions in its space."
+    )
 
 
 def _check_forks(env: VecEnv, index: int, one: gym.Env, changing: tuple[type[gym.Wrapper], ...]) -> None:
