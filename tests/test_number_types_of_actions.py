@@ -77,6 +77,19 @@ def test_integers_fork_in_every_algorithm(algorithm):
     assert is_forked_right(algorithm, BOXES["integers"])
 
 
+@pytest.mark.parametrize("settings", [{"mode": "takeover"}, {"mode": "guide", "guide_steps": 4}], ids=["takeover", "guide"])
+@pytest.mark.parametrize("injection", ["plain", "bounded"])
+@pytest.mark.parametrize("algorithm", [name for name in ALGORITHMS if name not in NO_BOX])
+def test_an_expert_who_acts_far_away_in_bytes_leaves_parameters_finite(algorithm, injection, settings):
+    space = BOXES["bytes"]
+    own = {"fork_probability": 0.3, **settings} if settings["mode"] == "takeover" else settings
+    env = DummyVecEnv([lambda: TrajectoryInjection(Env(space), expert_of(space), **own)] * 2)
+    given = {"baseline": True} if algorithm == "REINFORCE" else {}
+    model = learner(algorithm, env, injection=injection, learning_rate=3e-3, **given).learn(240)
+    assert 0 < model.num_expert_steps < model.num_timesteps
+    assert is_finite(model)
+
+
 @pytest.mark.parametrize("name", BOXES)
 def test_a_policy_that_acts_as_expert_answers_the_same_through_numpy_and_in_the_dtype_of_the_space(name, tmp_path):
     space = BOXES[name]

@@ -12,6 +12,7 @@ from learners import ALGORITHMS, learner
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from nlf_sb3 import PPO, Demonstrations, Feedback, FeedbackError, FeedbackWrapper, MaskablePPO, TrajectoryInjection
+from nlf_sb3.interop.imitation import clone, warm_start
 from nlf_sb3.teachers import ExpertTeacher, ScoreTeacher
 from nlf_sb3.text import RuleInterpreter
 
@@ -89,6 +90,41 @@ def test_a_model_that_is_loaded_is_refused_with_its_expert(tmp_path):
     sb3.PPO("MlpPolicy", Env(SHIFTED[0])).save(tmp_path / "model")
     with pytest.raises(FeedbackError, match=REFUSED):
         PPO.load(tmp_path / "model", expert=answers(SHIFTED[0]))
+
+
+def shown(action, observation):
+    observations = np.stack([observation.sample() for _ in range(4)])
+    return Demonstrations(observations, np.stack([action.sample() for _ in range(4)]))
+
+
+@pytest.mark.parametrize(
+    ("action", "observation", "name"),
+    [
+        *((action, VECTOR, "action_space") for action in SHIFTED),
+        (spaces.Discrete(3), spaces.Discrete(4, start=1), "observation_space"),
+    ],
+    ids=str,
+)
+def test_clones_and_warm_starts_refuse_them_and_leave_the_model_as_it_was(action, observation, name):
+    env, rows = DummyVecEnv([lambda: Env(action, observation)]), shown(action, observation)
+    for given in ({"env": env}, {"observation_space": observation, "action_space": action}):
+        with pytest.raises(FeedbackError, match=f"{name}: .*" + REFUSED):
+            clone(rows, **given, n_epochs=1)
+    model = sb3.PPO("MlpPolicy", env, n_steps=8, batch_size=8, seed=0, device="cpu")
+    with pytest.raises(FeedbackError, match=f"{name}: .*" + REFUSED):
+        warm_start(model, rows, n_epochs=1, critic_steps=8)
+    assert_same_model(model, sb3.PPO("MlpPolicy", env, n_steps=8, batch_size=8, seed=0, device="cpu"))
+
+
+def test_clones_and_warm_starts_take_spaces_that_count_from_zero():
+    action, observation = spaces.Discrete(3), spaces.Discrete(4)
+    rows = Demonstrations(np.array([0, 1, 2, 3] * 20), np.array([0, 2, 1, 2] * 20))
+    env = DummyVecEnv([lambda: Env(action, observation)])
+    expert = clone(rows, env, n_epochs=60, deterministic=True, learning_rate=1e-2)
+    np.testing.assert_array_equal(expert.act(np.arange(4)), [0, 2, 1, 2])
+    model = sb3.PPO("MlpPolicy", env, n_steps=8, batch_size=8, seed=0, device="cpu")
+    warm_start(model, rows, n_epochs=60, learning_rate=1e-2, critic_steps=8)
+    np.testing.assert_array_equal(model.predict(np.arange(4), deterministic=True)[0], [0, 2, 1, 2])
 
 
 @pytest.mark.parametrize("action", SHIFTED, ids=str)

@@ -4,7 +4,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium import spaces
-from helpers import Capture, ToyEnv
+from helpers import Capture, ToyEnv, box_expert
 from learners import learner
 from odd_wrappers import (
     Delays,
@@ -21,7 +21,7 @@ from odd_wrappers import (
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnvWrapper, VecFrameStack, VecMonitor, VecNormalize
 
-from nlf_sb3 import TrajectoryInjection
+from nlf_sb3 import Feedback, FeedbackError, FeedbackWrapper, TrajectoryInjection
 from nlf_sb3.algorithms.advantages import AdvantageScale
 from nlf_sb3.algorithms.injection import build_injected_rows
 from nlf_sb3.algorithms.rows import PolicyRows
@@ -149,3 +149,33 @@ def test_rewards_pass_every_normalisation(chain):
     own = inner.get_original_reward()
     assert np.abs(own - rewards).max() > 0.01
     np.testing.assert_allclose(to_policy_rewards(env, own), rewards, rtol=1e-5)
+
+
+class AdaptsRewards(gym.Wrapper):
+    """Divides rewards by the largest so far."""
+
+    largest = 1e-3
+
+    def step(self, action):
+        observation, reward, *rest = self.env.step(action)
+        self.largest = max(self.largest, abs(float(reward)))
+        return observation, float(reward) / self.largest, *rest
+
+
+@pytest.mark.parametrize("inner", [gym.wrappers.NormalizeReward, AdaptsRewards])
+def test_rewards_that_a_twin_scales_in_another_way_are_refused(inner):
+    def one():
+        return inner(ToyEnv())
+
+    env = DummyVecEnv([lambda: TrajectoryInjection(one(), box_expert, 0.3, twin=one)])
+    with pytest.raises(FeedbackError, match=r"the twin's rewards are others than the agent's.*VecNormalize"):
+        learner("PPO", env).learn(200)
+
+
+def test_scores_that_are_not_the_same_again_may_pay_an_expert():
+    def one():
+        counts = iter(range(1000))
+        return FeedbackWrapper(ToyEnv(), lambda step: Feedback(score=float(next(counts))), score_as_reward="replace")
+
+    env = DummyVecEnv([lambda: TrajectoryInjection(one(), box_expert, 0.3, twin=one)])
+    assert learner("PPO", env).learn(96).num_expert_steps > 0

@@ -49,6 +49,7 @@ class AsksExpert(CollectsFeedback):
 
     def _expert_observations(self, rows: np.ndarray) -> Observations:
         assert self.env is not None
+        check_expert_observes(self.env)
         buffer = self.rollout_buffer
         raw = buffer.raw_observations
         observations = buffer.take_rows(buffer.observations if raw is None else raw, rows)

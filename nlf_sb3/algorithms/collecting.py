@@ -159,6 +159,7 @@ class CollectsFeedback(StagesInjection):
                 raise FeedbackError(
                     "a label that is a mode has no analytic KL. Use imitation='nll' or an expert that samples."
                 )
+            self._check_label_space()
             check_counts_from_zero(self.action_space, "action_space")
             action = check_actions(feedback.expert_action[None], self.action_space, 1)[0]
             self.num_expert_queries += 1

@@ -58,7 +58,7 @@ class ReadsRemarks(AsksExpert):
         return Remarks(
             [record.text for record in records],
             [record.text_kind for record in records],
-            self._prefix_as_executed(buffer.take_rows(buffer.actions, rows)),
+            self._as_executed(buffer.take_rows(buffer.actions, rows)),
             buffer.take_rows(buffer.observations, rows),
         )
 

@@ -6,7 +6,6 @@ import warnings
 from typing import Any
 
 import numpy as np
-from gymnasium import spaces
 
 from nlf_sb3.algorithms.checking import ChecksSteps
 from nlf_sb3.algorithms.imitation import in_policy_scale
@@ -111,7 +110,7 @@ class StagesInjection(ChecksSteps):
         self._check_segment(segment)
         if segment.fork_step > 0:
             self.rollout_buffer.keep_episode_actions()  # from now on, where the wrapper couldn't be asked beforehand
-        if not self.rollout_buffer.add_segment(env, segment, self._prefix_as_executed):
+        if not self.rollout_buffer.add_segment(env, segment, self._as_executed):
             self._statistics.dropped_segments += 1
             return
         self.num_expert_steps += len(segment) - segment.fork_step
@@ -152,13 +151,3 @@ class StagesInjection(ChecksSteps):
 
     def _check_segment(self, segment: ExpertSegment) -> None:
         """Raise on what this algorithm can't train on."""
-
-    def _prefix_as_executed(self, actions: np.ndarray) -> np.ndarray:
-        """Proposed actions, ``[n, action_dim]``, as the environment got them: rescaled or clipped."""
-        space = self.action_space
-        actions = actions.reshape(len(actions), *(space.shape or ()))
-        if isinstance(space, spaces.Box):
-            return (
-                self.policy.unscale_action(actions) if self.policy.squash_output else np.clip(actions, space.low, space.high)
-            )
-        return actions

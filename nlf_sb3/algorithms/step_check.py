@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
+from nlf_sb3.algorithms.lost_marks import LostMarks
+from nlf_sb3.algorithms.step_faults import fault_of_end, fault_of_observation, fault_of_reward, is_same, margin_of, short
 from nlf_sb3.algorithms.step_tracks import StepTrack
 from nlf_sb3.algorithms.vec_envs import LEAVE_OBSERVATIONS, observations_as_given, to_policy_rewards, wrappers_of
 from nlf_sb3.algorithms.wrappers_around import name_wrappers_around
 from nlf_sb3.errors import FeedbackError
 from nlf_sb3.feedback import EXPERT_SEGMENT_KEY, FEEDBACK_KEY, Feedback
 from nlf_sb3.foreign_vec_envs import innermost
+from nlf_sb3.infos import takeover_of
 from nlf_sb3.wrappers.marks import STEP_MARK_KEY, Entries, StepMark, some_entries
 
 _CONSEQUENCES = {
@@ -28,7 +32,7 @@ class TakenStep(NamedTuple):
     """
     A step as the learner took it.
 
-    :param actions: As they were sent, ``[n_envs, *action_shape]``
+    :param actions: As the policy gave them, ``[n_envs, *action_shape]``
     :param rewards: ``[n_envs]``
     :param dones: ``[n_envs]``
     :param infos: One for each environment
@@ -50,14 +54,26 @@ class StepCheck:
     expected responses also suffer from other rewards and observations, and forks from other ends.
 
     :param env: The learner's environment
+    :param as_sent: Makes of the policy's actions what the environment gets
     :param is_fresh: Whether it has just been reset
     :param observations: The learner's last observations, if it was
     :param reads_text: Whether the learner makes something of texts
     :param pays_segments: Whether the rewards of the expert's episodes train
     """
 
-    def __init__(self, env: VecEnv, *, is_fresh: bool, observations: Any, reads_text: bool, pays_segments: bool) -> None:
+    def __init__(
+        self,
+        env: VecEnv,
+        as_sent: Callable[[np.ndarray], np.ndarray],
+        *,
+        is_fresh: bool,
+        observations: Any,
+        reads_text: bool,
+        pays_segments: bool,
+    ) -> None:
         self._env = env
+        self._as_sent = as_sent
+        self._margin = margin_of(env.action_space)
         self._reads_text = reads_text
         self._pays_segments = pays_segments
         self._now = 0
@@ -68,6 +84,10 @@ class StepCheck:
         self._observed: list[Entries] | None = self._some_entries(observations) if is_fresh else None
         self._looks = False  # whether any wrapper here looks at observations
         self._rewards: np.ndarray | None = None
+        self._sent: np.ndarray | None = None
+        self._lost = LostMarks(env)
+        if is_fresh:
+            self._begin_episodes(np.ones(env.num_envs, dtype=bool))
 
     def __call__(self, step: TakenStep) -> None:
         """
@@ -75,7 +95,7 @@ class StepCheck:
         :raises FeedbackError: With the environment, the wrapper and the difference
         """
         self._now += 1
-        self._rewards = None
+        self._rewards = self._sent = None
         for env, info in enumerate(step.infos):
             own = self._episode_steps[env]
             if own is not None:
@@ -83,8 +103,9 @@ class StepCheck:
             mark = info.get(STEP_MARK_KEY)
             if isinstance(mark, StepMark):
                 self._check_marks(env, step, mark)
+            self._lost.check(env, info, mark)
         self._observed = self._some_entries(step.observations) if self._looks else None
-        if step.dones.any():
+        if True in step.dones.tolist():  # faster than NumPy's any
             self._begin_episodes(step.dones)
 
     def steps_ago(self, env: int, steps: int) -> int:
@@ -98,23 +119,33 @@ class StepCheck:
 
     def _check_marks(self, env: int, step: TakenStep, mark: StepMark | None) -> None:
         """Check an environment's marks, the outermost wrapper's first."""
-        sent = step.actions[env]
+        passed_on: Any = None  # by the wrapper outside
         while mark is not None:
             track = self._tracks[env].get(mark.source)
             if track is None:
                 track = self._tracks[env][mark.source] = StepTrack()
             fault = track.follow(mark, self._now)
             if not mark.is_reset:
-                if fault is None and not _is_same(mark.action, sent):
-                    fault = f"the learner's action {_short(sent)} came to it as {_short(mark.action)}"
+                sent = self._sent_to(env, step) if passed_on is None else passed_on
+                if fault is None and not is_same(mark.action, sent, self._margin):
+                    fault = f"the learner's action {short(sent)} came to it as {short(mark.action)}"
+                is_own = passed_on is None or mark.source == "feedback"  # not of an expert outside who acted
+                if is_own and track.is_stale(mark, _record_of(mark, step.infos[env])):
+                    fault = fault or "the step's info holds what it gave at an earlier step"
                 if mark.observed is not None:
                     self._looks = True
                     fault = fault or self._fault_of_episode(env, step, mark)
-                sent = sent if mark.passed_on is None else mark.passed_on
+                passed_on = passed_on if mark.passed_on is None else mark.passed_on
             track.fault = track.fault or fault
             if track.fault is not None and self._suffers(mark, step.infos[env]):
                 raise FeedbackError(self._message(env, mark, track.fault))
             mark = mark.inner
+
+    def _sent_to(self, env: int, step: TakenStep) -> Any:
+        """The learner's action as it was sent. Whoever got the array itself may have changed it in place."""
+        if self._sent is None:
+            self._sent = self._as_sent(step.actions)
+        return self._sent[env]
 
     def _fault_of_episode(self, env: int, step: TakenStep, mark: StepMark) -> str | None:
         """What differs that only whole episodes of an expert's suffer from."""
@@ -122,15 +153,16 @@ class StepCheck:
             own = self._episode_steps[env]
             if own is not None and own != mark.episode_step:
                 return f"its episode is {mark.episode_step} steps old where the learner's is {own}"
-            fault = _fault_of_end(bool(step.dones[env]), step.infos[env], mark)
+            fault = fault_of_end(bool(step.dones[env]), step.infos[env], mark)
             if fault is not None:
                 return fault
         if self._pays_segments:
             expected = self._rewards_of_marks(step)[env] if self._scales_rewards else mark.reward
-            if abs(step.rewards[env] - expected) > 1e-5 + 1e-4 * abs(expected):
-                return f"it returned the reward {mark.reward:.6g}, and the learner got {step.rewards[env]:.6g}"
+            fault = fault_of_reward(float(step.rewards[env]), float(expected), mark)
+            if fault is not None:
+                return fault
         if self._observed is not None and self._episode_steps[env] is not None:
-            return _fault_of_observation(self._observed[env], mark.observed)
+            return fault_of_observation(self._observed[env], mark.observed)
         return None
 
     def _rewards_of_marks(self, step: TakenStep) -> np.ndarray:
@@ -172,6 +204,8 @@ class StepCheck:
             while isinstance(mark, StepMark):
                 marks[mark.source] = mark
                 mark = mark.inner
+            for source in marks.keys() - self._tracks[env].keys():
+                self._tracks[env][source] = StepTrack()
             for source, track in self._tracks[env].items():
                 track.end_episode(marks.get(source), self._now)
 
@@ -184,50 +218,16 @@ class StepCheck:
         )
 
 
+def _record_of(mark: StepMark, info: dict[str, Any]) -> Any:
+    """What an info holds that such a wrapper hands out; None if it holds nothing."""
+    if mark.source == "feedback":
+        return info.get(FEEDBACK_KEY)
+    return takeover_of(info) if mark.source in ("takeover", "guide") else info.get(EXPERT_SEGMENT_KEY)
+
+
 def _looking_mark(mark: Any) -> StepMark | None:
     while isinstance(mark, StepMark):
         if mark.observed is not None:
             return mark
         mark = mark.inner
     return None
-
-
-def _fault_of_end(done: bool, info: dict[str, Any], mark: StepMark) -> str | None:
-    if done != (mark.terminated or mark.truncated):
-        return f"its episode {'went on' if done else 'ended'} where the learner's {'ended' if done else 'went on'}"
-    by_limit = info.get("TimeLimit.truncated")
-    if done and by_limit is not None and bool(by_limit) != (mark.truncated and not mark.terminated):
-        return f"its episode was {'truncated' if mark.truncated else 'terminated'}, and the learner's not"
-    return None
-
-
-def _fault_of_observation(own: Entries, its: Entries | None) -> str | None:
-    assert its is not None
-    for key, entries in its.items():
-        if key in own and _is_same(entries, own[key]):
-            continue
-        name = f"observation[{key!r}]" if key else "observation"
-        if key not in own or own[key].size != entries.size:
-            return f"its {name} has another shape than the learner's"
-        place = int(np.argmax(~np.isclose(entries, own[key], 1e-4, 1e-5, equal_nan=True)))
-        return f"its {name} holds {entries[place]:.6g} where the learner's holds {own[key][place]:.6g}"
-    return None
-
-
-def _is_same(received: Any, sent: Any) -> bool:
-    first, second = np.asarray(received), np.asarray(sent)
-    if first.tobytes() == second.tobytes():  # as it is at nearly every step
-        return True
-    return first.size == second.size and _is_close(first.reshape(-1), second.reshape(-1))
-
-
-def _is_close(first: np.ndarray, second: np.ndarray) -> bool:
-    first, second = first.astype(np.float64), second.astype(np.float64)
-    with np.errstate(invalid="ignore"):  # infinity less infinity
-        return not (np.abs(first - second) > 1e-5 + 1e-4 * np.abs(first)).any()  # NaN is no difference
-
-
-def _short(value: Any) -> str:
-    flat = np.asarray(value).reshape(-1)
-    shown = ", ".join(f"{number:.6g}" for number in flat[:4].tolist())
-    return f"[{shown}{', ...' if len(flat) > 4 else ''}]" if flat.size > 1 else shown

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from typing import Any
 
 from nlf_sb3.wrappers.marks import StepMark
 
@@ -17,6 +18,7 @@ class StepTrack:
         self.fault: str | None = None
         """The first thing that went wrong."""
         self._stream: int | None = None
+        self._given: Any = None
         self._ours = self._its = 0
         self._last = (0, 0)  # the same at the last step, before an episode's end
         self._has_gap = False
@@ -50,12 +52,26 @@ class StepTrack:
         :param reset: The mark of the reset that followed, if it is known
         :param now: The learner's count
         """
-        if reset is not None and reset.stream == self._stream and reset.n_steps >= self._its:
+        if reset is not None and self._stream is None:  # the first that is seen of it
+            self._stream, self._its, self._ours = reset.stream, reset.n_steps, now
+            self._runs.append((reset.n_steps + 1, now + 1))
+        elif reset is not None and reset.stream == self._stream and reset.n_steps >= self._its:
             if reset.n_steps > self._its:
                 self._runs.append((reset.n_steps + 1, now + 1))
             self._its, self._ours = reset.n_steps, now
         else:
             self._has_gap = True
+
+    def is_stale(self, mark: StepMark, record: Any) -> bool:
+        """
+        :param mark: The wrapper's mark of a step
+        :param record: What the step's info holds of what it hands out; None if nothing
+        :return: Whether the wrapper gave that at an earlier step
+        """
+        if mark.given:
+            self._given = record
+        # A wrapper around may give feedback of its own.
+        return record is not None and not mark.given and (mark.source != "feedback" or bool(record == self._given))
 
     def steps_ago(self, steps: int) -> int:
         """

@@ -49,6 +49,13 @@ def check_demonstrations_pass(env: VecEnv) -> None:
     :raises FeedbackError: If a wrapper changes observations in a way that isn't known here, or stacks frames
     """
     check_vec_wrappers(env)
+    for wrapper in wrappers_of(env):
+        if not _is_as_known(wrapper):
+            raise FeedbackError(
+                f"demonstrations= are of the environments' own observations and actions, and {type(wrapper).__name__} takes "
+                "steps in a way of its own, which may change them. Put a Gymnasium wrapper that does the same inside the "
+                "environment."
+            )
     if is_vecenv_wrapped(env, VecFrameStack):
         raise FeedbackError(
             "VecFrameStack stacks each observation on those before it, and a demonstration has none. Use Gymnasium's "
@@ -117,7 +124,7 @@ def check_expert_observes(env: VecEnv) -> None:
     :raises FeedbackError: If a wrapper may change observations in a way that can't be undone for an ``expert=``
     """
     for wrapper in wrappers_of(env):
-        if not isinstance(wrapper, KNOWN_WRAPPERS):
+        if not _is_as_known(wrapper):
             raise FeedbackError(
                 f"expert= is shown the environment's own observations, and {type(wrapper).__name__} may change them in a way "
                 "that can't be undone. Ask the expert inside the environment instead: FeedbackWrapper(env, "
@@ -134,9 +141,7 @@ def as_environment_gave_them(env: VecEnv, observations: Any, *, before_statistic
     :param before_statistics: Whether the rows are those that the innermost VecNormalize got, not those that left the last
         wrapper
     :return: The same in the layout and dtype of the environment's own space: of stacked frames the newest
-    :raises FeedbackError: If a wrapper may change observations in a way that can't be undone
     """
-    check_expert_observes(env)
     vec_normalize = innermost_statistics(env)
     for wrapper in wrappers_of(env if vec_normalize is None or not before_statistics else vec_normalize.venv):
         if isinstance(wrapper, VecTransposeImage) and not wrapper.skip:
@@ -176,6 +181,14 @@ def wrappers_of(env: VecEnv) -> Iterator[VecEnvWrapper]:
     while isinstance(env, VecEnvWrapper):
         yield env
         env = env.venv
+
+
+def _is_as_known(wrapper: VecEnvWrapper) -> bool:
+    """Whether a wrapper is one of SB3's, and takes steps as that does."""
+    known = next((one for one in KNOWN_WRAPPERS if isinstance(wrapper, one)), None)
+    return known is not None and all(
+        getattr(type(wrapper), name) is getattr(known, name) for name in ("reset", "step_async", "step_wait", "step")
+    )
 
 
 def _with_channels_last(observations: Any, keys: list[str] | None) -> Any:

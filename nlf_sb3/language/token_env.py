@@ -108,7 +108,7 @@ class TokenLevel(gym.Wrapper):
 
     def step(self, action: Any) -> tuple[np.ndarray, Any, bool, bool, dict[str, Any]]:
         *returned, info = self._add_token(int(action))
-        mark = self._marker.step(action, tuple(returned), None)
+        mark = self._marker.step(action, tuple(returned), None, given=EXPERT_SEGMENT_KEY in info)
         info.pop(STEP_MARK_KEY, None)  # of a wrapper inside, whose steps are whole responses
         if EXPERT_SEGMENT_KEY in info:
             info[STEP_MARK_KEY] = mark

@@ -123,7 +123,8 @@ class FeedbackWrapper(gym.Wrapper, gym.utils.RecordConstructorArgs):
         self._step += 1
         if self._marker is not None:
             returned = (observation, reward, terminated, truncated)
-            info[STEP_MARK_KEY] = self._marker.step(action, returned, info.get(STEP_MARK_KEY))
+            inner = info.get(STEP_MARK_KEY)
+            info[STEP_MARK_KEY] = self._marker.step(action, returned, inner, given=FEEDBACK_KEY in info)
         return observation, reward, terminated, truncated, info
 
     def _reward(self, task_reward: float, feedback: Feedback | None) -> float:

@@ -15,9 +15,19 @@ from nlf_sb3.seeding import derived_generator
 from nlf_sb3.segments import ExpertSegment, rows_from, stack_observations
 from nlf_sb3.teachers.experts import Expert
 from nlf_sb3.wrappers.asking import MaskReader, ask_expert
+from nlf_sb3.wrappers.feedback import FeedbackWrapper
 from nlf_sb3.wrappers.twins import same_observation
 
 Step = tuple[Any, Any, bool, bool, dict[str, Any]]
+
+
+def _pays_scores(env: gym.Env) -> bool:
+    """Whether a teacher's scores are part of the reward."""
+    while isinstance(env, gym.Wrapper):
+        if isinstance(env, FeedbackWrapper) and env.score_as_reward is not None:
+            return True
+        env = env.env
+    return False
 
 
 class ForkedEpisodes:
@@ -38,6 +48,7 @@ class ForkedEpisodes:
         self._action_space = env.action_space  # every wrapper passes the question on, at each step
         self._action_masks = MaskReader(twin)
         self._seed_rng = derived_generator(None, "episodes")
+        self._is_scored = _pays_scores(env)
 
     def begin(self, seed: int | None, options: dict[str, Any] | None, fork_step: int) -> tuple[Any, dict[str, Any]]:
         """
@@ -54,6 +65,7 @@ class ForkedEpisodes:
         self._options = copy.deepcopy(options)  # an environment may take from them what it has read
         self._fork_step = fork_step
         self._prefix: list[Any] = []
+        self._prefix_rewards: list[float] = []
         self._step = 0
         observation, info = self._env.reset(seed=self._episode_seed, options=options)
         self._fork_observation = copy_value(observation) if fork_step == 0 else None
@@ -66,9 +78,12 @@ class ForkedEpisodes:
         :param action: The agent's action
         :return: As Gymnasium's ``step``
         """
-        if self._step < self._fork_step:
+        is_shared = self._step < self._fork_step
+        if is_shared:
             self._prefix.append(copy_value(action))
         observation, reward, terminated, truncated, info = self._env.step(copy_value(action))
+        if is_shared:
+            self._prefix_rewards.append(float(reward))
         info = dict(info)  # an environment may hand out the same dict at every step
         self._step += 1
         done = terminated or truncated
@@ -91,6 +106,7 @@ class ForkedEpisodes:
                 break
             observation = played.step(self._twin, observation, action, self._action_masks())
         self._check_fork(observation, played.ended)
+        self._check_rewards(played.rewards)
         while not played.ended and not self._is_cut(len(played.actions)):
             masks = self._action_masks()
             action = ask_expert(self._expert, observation, self._action_space, masks)
@@ -108,6 +124,21 @@ class ForkedEpisodes:
                 f"{self._fork_observation}, the twin {came}. Both were reset with seed {self._episode_seed}. "
                 "Make the environment deterministic for a given reset seed, or pass twin=, a function that makes an "
                 "exact copy of it."
+            )
+
+    def _check_rewards(self, rewards: list[float]) -> None:
+        """Raise if the shared steps paid otherwise: what the expert gets would be in another scale than the agent's."""
+        if self._is_scored:  # people needn't say the same again
+            return
+        own, its = np.array(self._prefix_rewards), np.array(rewards)
+        differs = ~np.isclose(own, its, 1e-5, 1e-8, equal_nan=True)
+        if differs.any():
+            step = int(differs.argmax())
+            raise TwinError(
+                f"the twin's rewards are others than the agent's: at step {step} the agent got {own[step]:.6g}, the twin "
+                f"{its[step]:.6g} for the same. A wrapper that normalises rewards by what it has met, such as "
+                "NormalizeReward, meets others in the twin: use VecNormalize around the vectorised environment instead. "
+                "Otherwise make rewards deterministic for a given reset seed."
             )
 
 

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import gymnasium as gym
 
+from nlf_sb3.feedback import EXPERT_SEGMENT_KEY
 from nlf_sb3.foreign_vec_envs import check_is_single
 from nlf_sb3.infos import takeover_of
 from nlf_sb3.seeding import derived_generator, derived_seed
@@ -150,8 +151,10 @@ class TrajectoryInjection(gym.Wrapper, gym.utils.RecordConstructorArgs):
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         *returned, info = self._episodes.step(action)  # with an info that is ours to change
         takeover = None if self.injection_mode == "fork" else takeover_of(info)
-        passed_on = None if takeover is None else takeover.action
-        info[STEP_MARK_KEY] = self._marker.step(action, tuple(returned), info.get(STEP_MARK_KEY), passed_on)
+        given = EXPERT_SEGMENT_KEY in info if self.injection_mode == "fork" else takeover is not None
+        executed = None if takeover is None else takeover.action
+        inner = info.get(STEP_MARK_KEY)
+        info[STEP_MARK_KEY] = self._marker.step(action, tuple(returned), inner, given=given, passed_on=executed)
         return *returned, info
 
     def close(self) -> None:

@@ -34,6 +34,7 @@ class StepMark:
     :param is_reset: Whether this marks a reset, which has none of what follows
     :param action: The action that it got
     :param passed_on: The action that it executed in the place of that one, if it did
+    :param given: Whether this step's info holds what it hands out
     :param reward: The reward that it returned, where whole episodes are handed out, as are the next three
     :param terminated: As it returned it
     :param truncated: As it returned it
@@ -49,6 +50,7 @@ class StepMark:
     is_reset: bool
     action: Any = None
     passed_on: Any = None
+    given: bool = False
     reward: float = 0.0
     terminated: bool = False
     truncated: bool = False
@@ -92,28 +94,24 @@ class StepMarker:
         action: Any,
         returned: tuple[Any, Any, bool, bool],
         inner: Any,
+        *,
+        given: bool,
         passed_on: Any = None,
     ) -> StepMark:
         """
         :param action: What the wrapper got
         :param returned: Observation, reward, terminated and truncated, as it returns them
         :param inner: What the info holds by the key of marks: that of the wrapper inside, or an environment's own entry
+        :param given: Whether the step's info holds what the wrapper hands out
         :param passed_on: What it executed in the action's place, if it did
         :return: The mark of the step
         """
         self._n_steps += 1
         self._episode_step += 1
         received = action.copy() if isinstance(action, np.ndarray) else action
+        count = self._n_steps, self._episode_step
         mark = StepMark(
-            self._name,
-            self._source,
-            self._stream,
-            self._n_steps,
-            self._episode_step,
-            False,
-            received,
-            passed_on,
-            inner=_as_mark(inner),
+            self._name, self._source, self._stream, *count, False, received, passed_on, given, inner=_as_mark(inner)
         )
         if self._space is not None:
             observation, reward, mark.terminated, mark.truncated = returned

@@ -1,0 +1,79 @@
+"""Tell where infos come without the marks that this package's wrappers put there."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import gymnasium as gym
+from gymnasium import spaces
+from stable_baselines3.common.vec_env import VecEnv
+
+from nlf_sb3.algorithms.wrappers_around import name_wrappers_around
+from nlf_sb3.errors import FeedbackError
+from nlf_sb3.feedback import EXPERT_SEGMENT_KEY, FEEDBACK_KEY, Feedback
+from nlf_sb3.foreign_vec_envs import ask_wrappers, wrapped_environments
+from nlf_sb3.wrappers import FeedbackWrapper, TrajectoryInjection
+from nlf_sb3.wrappers.marks import StepMark
+
+
+class LostMarks:
+    """
+    Knows which environments should mark their steps.
+
+    :param env: The learner's environment
+    """
+
+    def __init__(self, env: VecEnv) -> None:
+        self._env = env
+        self._has_warned = False
+        texts = spaces.Text
+        # TokenLevel makes one text of several of the learner's steps, and drops the mark of that.
+        self._labelled = _where(env, FeedbackWrapper, "nlf_sb3_feedback_space", lambda space: not isinstance(space, texts))
+        self._forked = _where(env, TrajectoryInjection, "nlf_sb3_injection_mode", lambda mode: mode == "fork")
+        self._taken_over = _where(env, TrajectoryInjection, "nlf_sb3_injection_mode", lambda mode: mode != "fork")
+
+    def check(self, env: int, info: dict[str, Any], mark: Any) -> None:
+        """
+        Warn of a label or episode that can't be compared with the learner's step, once.
+
+        :param env: Index of an environment
+        :param info: Its info of a step
+        :param mark: What the info holds by the mark's key
+        :raises FeedbackError: If an expert may have acted without the learner's knowledge
+        """
+        if env in self._taken_over and not _has_takeovers(mark):
+            raise FeedbackError(
+                self._message(env, TrajectoryInjection, "the expert's steps would pass for the learner's own")
+                + f" Pass on all that an info holds, or put the wrapper inside {TrajectoryInjection.__name__}."
+            )
+        if self._has_warned or isinstance(mark, StepMark):
+            return
+        for environments, wrapper, key, record in (
+            (self._labelled, FeedbackWrapper, FEEDBACK_KEY, Feedback),
+            (self._forked, TrajectoryInjection, EXPERT_SEGMENT_KEY, object),
+        ):
+            if env in environments and isinstance(info.get(key), record) and info.get(key) is not None:
+                self._has_warned = True
+                what = "it can't be told whether the learner's steps and actions are those that it saw"
+                warnings.warn(self._message(env, wrapper, what), stacklevel=2)
+
+    def _message(self, env: int, wrapper: type[gym.Wrapper], what: str) -> str:
+        name = wrapper.__name__
+        around = name_wrappers_around(self._env, env, name)
+        return f"{name} of environment {env}: the step's info has lost an entry that it put there, so that {what}. {around}"
+
+
+def _where(env: VecEnv, wrapper: type[gym.Wrapper], name: str, is_meant: Any) -> set[int]:
+    """Indices of the environments whose wrapper answers so."""
+    answers = ask_wrappers(env, wrapper, name)
+    wrapped = wrapped_environments(env, wrapper) if answers else []
+    return {index for index, answer in zip(wrapped, answers, strict=True) if is_meant(answer)}
+
+
+def _has_takeovers(mark: Any) -> bool:
+    while isinstance(mark, StepMark):
+        if mark.source in ("takeover", "guide"):
+            return True
+        mark = mark.inner
+    return False
