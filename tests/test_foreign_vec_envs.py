@@ -274,7 +274,7 @@ class Negates(gym.ActionWrapper):
 
 def test_a_wrong_order_of_wrappers_is_refused_where_the_list_can_be_seen():
     with pytest.raises(FeedbackError, match="Negates is around it"):
-        learner("PPO", ListAdapter([lambda: Negates(labelled())]))
+        learner("PPO", ListAdapter([lambda: Negates(labelled())])).learn(STEPS)
 
 
 def test_a_wrong_order_is_refused_by_its_first_step_where_nothing_can_be_seen():

@@ -193,14 +193,13 @@ class StepCheck:
         return mark.source != "tokens" or EXPERT_SEGMENT_KEY in info
 
     def _begin_episodes(self, dones: np.ndarray) -> None:
-        # Each wrapper has a list too, which stays empty.
+        # Each wrapper has a list too, which stays empty; a foreign environment may have anything by that name.
         reset_infos = getattr(innermost(self._env), "reset_infos", None)
+        infos = reset_infos if isinstance(reset_infos, (list, tuple)) and len(reset_infos) == len(dones) else None
         for env in np.flatnonzero(dones):
             self._episode_steps[env] = 0
-            if not self._tracks[env]:
-                continue  # nothing here is ours, a foreign environment's reset_infos neither
             marks: dict[str, StepMark] = {}
-            mark = reset_infos[env].get(STEP_MARK_KEY) if reset_infos else None
+            mark = infos[env].get(STEP_MARK_KEY) if infos is not None and isinstance(infos[env], dict) else None
             while isinstance(mark, StepMark):
                 marks[mark.source] = mark
                 mark = mark.inner
