@@ -10,6 +10,7 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import VecEnv
 
 from nlf_sb3.algorithms.vec_envs import KNOWN_WRAPPERS, wrappers_of
+from nlf_sb3.foreign_vec_envs import single_environments
 
 _CHANGE_NOTHING = {
     Monitor.__name__,
@@ -31,7 +32,8 @@ def name_wrappers_around(env: VecEnv, index: int, name: str) -> str:
     vec_wrappers = [type(wrapper).__name__ for wrapper in wrappers_of(env) if type(wrapper) not in KNOWN_WRAPPERS]
     chain = ""
     with contextlib.suppress(Exception):  # a message has to come, also from a foreign vectorised environment
-        chain = str(env.env_method("__str__", indices=[index])[0])
+        listed = single_environments(env)
+        chain = str(listed[index] if listed else env.env_method("__str__", indices=[index])[0])
     around, found, _ = chain.partition(f"<{name}")
     names = [one for one in re.findall(r"<(\w+)", around if found else "") if one not in _CHANGE_NOTHING]
     names = vec_wrappers + names
