@@ -9,9 +9,9 @@ from nlf_sb3 import algorithms, presets
 from nlf_sb3.algorithms import A2C, PPO, REINFORCE
 from nlf_sb3.demonstrations import Demonstrations
 from nlf_sb3.errors import FeedbackError, MissingExtraError, TwinError
+from nlf_sb3.fast_dummy_vec_env import FastDummyVecEnv
 from nlf_sb3.feedback import Feedback
-from nlf_sb3.lean_vec_env import LeanVecEnv
-from nlf_sb3.schedules import ConstantSchedule, LinearSchedule
+from nlf_sb3.schedules import ConstantSchedule, LinearSchedule, TrainingPhases
 from nlf_sb3.segments import ExpertSegment
 from nlf_sb3.wrappers import FeedbackWrapper, TrajectoryInjection
 
@@ -28,14 +28,15 @@ __all__ = [
     "ConstantSchedule",
     "Demonstrations",
     "ExpertSegment",
+    "FastDummyVecEnv",
     "Feedback",
     "FeedbackError",
     "FeedbackWrapper",
-    "LeanVecEnv",
     "LinearSchedule",
     "MaskablePPO",
     "MissingExtraError",
     "RecurrentPPO",
+    "TrainingPhases",
     "TrajectoryInjection",
     "TwinError",
     "presets",

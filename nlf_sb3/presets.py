@@ -7,11 +7,11 @@ from typing import Any
 
 import torch as th
 
-from nlf_sb3.schedules import AlphaSchedule, HandOver, Highest, LinearSchedule, LongerRollouts, Trial
+from nlf_sb3.schedules import AlphaSchedule, LinearSchedule, MaxSchedule, PerformanceSchedule, TrainingPhases, Trial
 
 _ALONE = 0.25
 """Share of training after which PPO goes on without labels."""
-_ALONE_FROM_THE_START = LongerRollouts(n_steps=256, batch_size=32, begin=_ALONE, learning_rate=5e-4)
+_ALONE_FROM_THE_START = TrainingPhases(n_steps=256, batch_size=32, begin=_ALONE, learning_rate=5e-4)
 """Rollouts of a few dozen steps fall apart in some seeds, and those of 1,024 learn slowly what nobody has shown."""
 
 
@@ -57,9 +57,9 @@ def feedback(algorithm: str = "PPO", expert_return: float | None = None) -> dict
     PPO's: short rollouts and small minibatches, a learning rate that falls from 3e-3 to a third in the first tenth of
     training and then to nothing, a narrow start of the spread, and every label imitated again and again
     (``label_memory``). Imitation is on trial (:class:`~nlf_sb3.schedules.Trial`): nine tenths of the objective at first, and
-    less as the agent comes near the expert's return (:class:`~nlf_sb3.schedules.HandOver`), and none from a quarter of the
-    training on. There rollouts become longer and the steps smaller (:class:`~nlf_sb3.schedules.LongerRollouts`), which keeps
-    what was imitated; where nothing was, or training is short, they become less long.
+    less as the agent comes near the expert's return (:class:`~nlf_sb3.schedules.PerformanceSchedule`). It ends after a quarter
+    of the training. From there rollouts are longer and the learning rate is smaller (:class:`~nlf_sb3.TrainingPhases`), which
+    keeps what was imitated. Where nothing was imitated, or the training is short, rollouts become less long.
 
     The other algorithms': normalised returns or advantages, larger steps than the defaults', and half of each.
     Figures are in the README.
@@ -75,10 +75,10 @@ def feedback(algorithm: str = "PPO", expert_return: float | None = None) -> dict
         "n_steps": 48,
         "batch_size": 16,
         "n_epochs": 10,
-        "alpha": Trial(_hand_over(expert_return)),
+        "alpha": Trial(_alpha_of_labels(expert_return)),
         "label_memory": 100_000,
         "label_replay": 4.0,
-        "longer_rollouts": LongerRollouts(
+        "phases": TrainingPhases(
             n_steps=1024, batch_size=64, begin=_ALONE, learning_rate=3e-4, otherwise=_ALONE_FROM_THE_START
         ),
     }
@@ -111,15 +111,15 @@ def injection(algorithm: str = "PPO") -> dict[str, Any]:
     """
     arguments = feedback(algorithm)
     if algorithm in ("PPO", "MaskablePPO"):
-        arguments.update(learning_rate=_in_a_line_from(1e-3), alpha=0.5, label_memory=0, longer_rollouts=None)
+        arguments.update(learning_rate=_in_a_line_from(1e-3), alpha=0.5, label_memory=0, phases=None)
     return arguments
 
 
-def _hand_over(expert_return: float | None) -> AlphaSchedule:
+def _alpha_of_labels(expert_return: float | None) -> AlphaSchedule:
     soon = LinearSchedule(0.1, 1.0, end_fraction=_ALONE)
     if expert_return is None or expert_return <= 0:
         return soon
-    return Highest([HandOver(expert_return, start=0.1, begin_at=0.5, end_at=0.95), soon])
+    return MaxSchedule([PerformanceSchedule(expert_return, start=0.1, begin_at=0.5, end_at=0.95), soon])
 
 
 def _in_a_line_from(largest: float) -> Callable[[float], float]:

@@ -6,8 +6,8 @@ from nlf_sb3 import A2C, PPO, Feedback, FeedbackWrapper, LinearSchedule, Traject
 from nlf_sb3.schedules import (
     CosineSchedule,
     GeometricSchedule,
-    HandOver,
-    Highest,
+    MaxSchedule,
+    PerformanceSchedule,
     RandomSwitch,
     SwitchSchedule,
     TrainingState,
@@ -60,7 +60,7 @@ def test_loki_switches_at_a_random_update_that_its_seed_fixes():
 
 
 def test_hand_over_follows_the_mean_return_and_never_goes_back():
-    schedule = HandOver(100.0, start=0.2, end=1.0, begin_at=0.5, end_at=1.0, window=2)
+    schedule = PerformanceSchedule(100.0, start=0.2, end=1.0, begin_at=0.5, end_at=1.0, window=2)
     assert schedule.alpha(state()) == 0.2
     assert schedule.alpha(state(returns=[10.0])) == 0.2
     assert schedule.alpha(state(returns=[80.0, 70.0])) == pytest.approx(0.2 + 0.8 * 0.5)
@@ -69,25 +69,25 @@ def test_hand_over_follows_the_mean_return_and_never_goes_back():
 
 
 def test_hand_over_with_negative_returns_counts_from_the_worst():
-    schedule = HandOver(-100.0, start=0.0, begin_at=0.0, worst_return=-300.0)
+    schedule = PerformanceSchedule(-100.0, start=0.0, begin_at=0.0, worst_return=-300.0)
     assert schedule.alpha(state(returns=[-200.0])) == 0.5
     with pytest.raises(ValueError, match=r"expected more than worst_return, 0\.0.*give the worst"):
-        HandOver(-100.0)
+        PerformanceSchedule(-100.0)
 
 
 def test_the_highest_of_several_is_what_ends_first():
-    schedule = Highest([HandOver(100.0, start=0.1, end=1.0, begin_at=0.0), LinearSchedule(0.0, 1.0), 0.3])
+    schedule = MaxSchedule([PerformanceSchedule(100.0, start=0.1, end=1.0, begin_at=0.0), LinearSchedule(0.0, 1.0), 0.3])
     assert schedule.alpha(state(progress=1.0)) == 0.3
     assert schedule.alpha(state(progress=0.2)) == pytest.approx(0.8)
     assert schedule.alpha(state(progress=0.2, returns=[100.0])) == 1.0
     schedule.reset()
     assert schedule.alpha(state(progress=1.0)) == 0.3
     with pytest.raises(ValueError, match="schedules: got none"):
-        Highest([])
+        MaxSchedule([])
     with pytest.raises(ValueError, match="alpha: got 2"):
-        Highest([2.0])
-    with pytest.raises(ValueError, match="got a Trial, which would go unheard"):
-        Highest([Trial(0.5)])
+        MaxSchedule([2.0])
+    with pytest.raises(ValueError, match="got a Trial, whose verdict would be ignored here"):
+        MaxSchedule([Trial(0.5)])
 
 
 def test_welch_s_statistic_by_hand():
@@ -181,10 +181,10 @@ SCHEDULES = [
     SwitchSchedule(0.3, 0.2, 0.8),
     GeometricSchedule(0.2, 0.9),
     RandomSwitch(1, 3, seed=4),
-    HandOver(10.0, window=3),
-    Trial(HandOver(10.0, window=3), fraction=0.4),
+    PerformanceSchedule(10.0, window=3),
+    Trial(PerformanceSchedule(10.0, window=3), fraction=0.4),
     Trial(0.25),
-    Trial(Highest([HandOver(10.0, window=3), LinearSchedule(0.1, 1.0), 0.2])),
+    Trial(MaxSchedule([PerformanceSchedule(10.0, window=3), LinearSchedule(0.1, 1.0), 0.2])),
 ]
 
 
@@ -215,7 +215,7 @@ def test_what_earlier_versions_saved_is_read():
         (lambda: GeometricSchedule(0.0), "initial: got 0.0"),
         (lambda: GeometricSchedule(1.0, 1.5), "factor: got 1.5"),
         (lambda: RandomSwitch(3, 2), "least, most: got 3, 2"),
-        (lambda: HandOver(1.0, begin_at=1.0), "begin_at, end_at: got 1.0, 1.0"),
+        (lambda: PerformanceSchedule(1.0, begin_at=1.0), "begin_at, end_at: got 1.0, 1.0"),
         (lambda: Trial(1.5), "alpha: got 1.5"),
         (lambda: Trial(0.5, fraction=0.0), "fraction: got 0.0"),
         (lambda: Trial(0.5, window=0), "window: got 0"),
@@ -293,7 +293,7 @@ def test_models_don_t_share_a_schedule_s_state_and_a_new_training_begins_anew():
 
 
 def test_schedules_with_state_are_saved_and_restored_with_the_model(tmp_path):
-    model = ppo(alpha=Trial(HandOver(5.0)), expert=box_expert).learn(64)
+    model = ppo(alpha=Trial(PerformanceSchedule(5.0)), expert=box_expert).learn(64)
     model.save(tmp_path / "model")
     loaded = PPO.load(tmp_path / "model", env=ToyEnv("box"))
     assert loaded.alpha == model.alpha

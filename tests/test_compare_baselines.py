@@ -22,9 +22,9 @@ from nlf_sb3.experiments.compare.jsrl import ShrinkingGuide, train_jsrl
 from nlf_sb3.experiments.compare.jump_start import JumpStart
 from nlf_sb3.experiments.compare.recorder import Recorder
 from nlf_sb3.experiments.compare.task import Task
+from nlf_sb3.label_weights import LargestAdvantage
 from nlf_sb3.schedules import GeometricSchedule
 from nlf_sb3.teachers import CallableExpert
-from nlf_sb3.weights import LargestAdvantage
 
 TINY_PPO = {"n_steps": 64, "batch_size": 32, "n_epochs": 2}
 COUNTS = ("agent_steps", "expert_steps", "expert_labels", "gradient_steps")

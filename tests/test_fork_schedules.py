@@ -343,7 +343,9 @@ def test_returns_that_compare_early_steps_with_late_ones_are_warned_of(settings)
 
 
 def test_a_schedule_that_goes_by_more_than_progress_is_refused():
-    from nlf_sb3.schedules import HandOver
+    from nlf_sb3.schedules import PerformanceSchedule
 
-    with pytest.raises(ValueError, match=r"fork_probability: got HandOver\(.*expected a number in \(0, 1\], or a function"):
-        TrajectoryInjection(ToyEnv("box"), box_expert, HandOver(1.0))
+    with pytest.raises(
+        ValueError, match=r"fork_probability: got PerformanceSchedule\(.*expected a number in \(0, 1\], or a function"
+    ):
+        TrajectoryInjection(ToyEnv("box"), box_expert, PerformanceSchedule(1.0))

@@ -248,8 +248,8 @@ def test_demonstrations_are_drawn_in_whole_sequences():
 @pytest.mark.parametrize("algorithm", ["A2C", "PPO"])
 def test_rules_logs_and_workers_work_on_language(algorithm):
     import nlf_sb3
+    from nlf_sb3.label_weights import TrustGate
     from nlf_sb3.language import CausalLMPolicy, TokenRolloutBuffer
-    from nlf_sb3.weights import TrustGate
 
     env = SubprocVecEnv([partial(token_env, info=EXPECTED)] * 2, start_method="fork")
     own = {"batch_size": 2, "n_epochs": 2} if algorithm == "PPO" else {}

@@ -32,9 +32,9 @@ from stable_baselines3.common.policies import ActorCriticPolicy, MultiInputActor
 
 import nlf_sb3
 from nlf_sb3 import Demonstrations, Feedback, FeedbackError, FeedbackWrapper, TrajectoryInjection
+from nlf_sb3.label_weights import AdvantageGate, EntropyWeight
 from nlf_sb3.teachers import CallableExpert
 from nlf_sb3.text import RuleInterpreter
-from nlf_sb3.weights import AdvantageGate, EntropyWeight
 
 LABEL = 0.2
 

@@ -14,7 +14,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 import nlf_sb3
 from benchmarks.gate.worlds import REMARKS, Walk, categorical_at, expert_actions, gaussian_at, recorded_rows
-from nlf_sb3 import Demonstrations, Feedback, FeedbackWrapper, TrajectoryInjection, presets, schedules, weights
+from nlf_sb3 import Demonstrations, Feedback, FeedbackWrapper, TrajectoryInjection, label_weights, presets, schedules
 from nlf_sb3.teachers import Expert, ExpertTeacher
 from nlf_sb3.text import ActionNames, Dimension, HashedNgrams, RuleInterpreter, TextPrediction
 
@@ -155,13 +155,18 @@ add("expert/kl REINFORCE", "REINFORCE", Walk, expert=Gaussian(), imitation="kl",
 add("expert/limited", "PPO", Walk, expert=expert_actions("box"), max_expert_queries=30)
 add("memory/PPO", "PPO", labelled("box"), label_memory=50, label_replay=2.0)
 add("memory/MaskablePPO", "MaskablePPO", labelled("discrete"), label_memory=50)
-add("weights/advantages", "PPO", labelled("box"), imitation_weights=[weights.LargestAdvantage(), weights.EntropyWeight()])
-add("weights/gate", "PPO", labelled("box"), imitation_weights=[weights.AdvantageGate()])
-add("weights/trust", "A2C", labelled("box"), imitation_weights=[weights.TrustGate(), weights.AdvantageSpread()])
+add(
+    "weights/advantages",
+    "PPO",
+    labelled("box"),
+    imitation_weights=[label_weights.LargestAdvantage(), label_weights.EntropyWeight()],
+)
+add("weights/gate", "PPO", labelled("box"), imitation_weights=[label_weights.AdvantageGate()])
+add("weights/trust", "A2C", labelled("box"), imitation_weights=[label_weights.TrustGate(), label_weights.AdvantageSpread()])
 add("alpha/progress", "PPO", labelled("box"), alpha=schedules.CosineSchedule(0.1, 1.0))
 add("alpha/updates", "A2C", labelled("box"), alpha=schedules.GeometricSchedule())
 add("alpha/switch", "PPO", labelled("box"), alpha=schedules.RandomSwitch(2, 6))
-add("alpha/performance", "PPO", labelled("box"), alpha=schedules.HandOver(5.0, worst_return=-20.0))
+add("alpha/performance", "PPO", labelled("box"), alpha=schedules.PerformanceSchedule(5.0, worst_return=-20.0))
 add("alpha/trial", "PPO", labelled("box"), alpha=schedules.Trial(0.2, fraction=0.5, least_updates=2))
 add("words/box", "PPO", spoken("box"), interpreter=RuleInterpreter(names_of("box")))
 add("words/discrete", "A2C", spoken("discrete"), interpreter=RuleInterpreter(names_of("discrete")))
@@ -222,8 +227,8 @@ def _loaded(trained: Any, **settings: Any) -> Any:
 
 @case("loaded/PPO")
 def _loaded_ppo() -> Any:
-    alpha = schedules.HandOver(5.0, worst_return=-20.0)
-    return _loaded(model("PPO", worlds(labelled("box")), alpha=alpha, imitation_weights=[weights.TrustGate()]))
+    alpha = schedules.PerformanceSchedule(5.0, worst_return=-20.0)
+    return _loaded(model("PPO", worlds(labelled("box")), alpha=alpha, imitation_weights=[label_weights.TrustGate()]))
 
 
 @case("loaded/REINFORCE")

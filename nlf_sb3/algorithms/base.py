@@ -67,7 +67,7 @@ class FeedbackAlgorithm(SizesRollouts, TrainsOnInjected):
     :param imitation: ``"nll"``: -log pi(a_E|s). ``"kl"``: the analytic KL(pi_E || pi), which needs an
         ``expert`` that has a distribution
     :param imitation_weights: What labels count beside their own weights: rules whose factors are multiplied
-        (:mod:`nlf_sb3.weights`), of which the model takes a copy
+        (:mod:`nlf_sb3.label_weights`), of which the model takes a copy
     :param interpreter: Reads what people say (:mod:`nlf_sb3.text`): a step's words become a label where it has none, of the
         weight of the reading's confidence, or of a negative one where the action is to become less likely
     :param auxiliary_losses: Losses beside the objective, each with its own coefficient, which alpha doesn't touch
@@ -102,8 +102,8 @@ class FeedbackAlgorithm(SizesRollouts, TrainsOnInjected):
         aggregates them; the oldest make room. They stay in the scale that the policy saw them in, and are not saved with the
         model. 0 for none
     :param label_replay: Labels drawn from the memory for each row of a rollout
-    :param longer_rollouts: Size of rollouts and minibatches, and learning rate, once imitation is over
-        (:class:`~nlf_sb3.schedules.LongerRollouts`): labels teach in short rollouts, the policy gradient in longer ones. For
+    :param phases: Size of rollouts and minibatches, and learning rate, once imitation is over
+        (:class:`~nlf_sb3.schedules.TrainingPhases`): labels teach in short rollouts, the policy gradient in longer ones. For
         algorithms that count a rollout's steps. None for the same size throughout
     :param mode_trains_std: Let labels that are the expert's mode train the standard deviation too, and don't smooth those of
         choices (:func:`~nlf_sb3.distributions.log_prob_of_mode`)

@@ -18,9 +18,9 @@ from nlf_sb3.algorithms.vec_envs import to_policy_observations
 from nlf_sb3.buffers.labels import MODE, NO_LABEL
 from nlf_sb3.demonstrations import Demonstrations
 from nlf_sb3.errors import FeedbackError
+from nlf_sb3.label_weights import LabelFactors, LabelledRollout, label_factors
 from nlf_sb3.observations import as_arrays, draw_rows, index_observations, join_observations, observations_on
 from nlf_sb3.validation import check_actions
-from nlf_sb3.weights import LabelFactors, LabelledRollout, label_factors
 
 
 class LabelsRollouts(ReadsRemarks):

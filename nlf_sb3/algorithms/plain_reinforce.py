@@ -23,7 +23,7 @@ from stable_baselines3.common.utils import explained_variance, obs_as_tensor
 from stable_baselines3.common.vec_env import VecEnv
 from torch.nn import functional
 
-from nlf_sb3.algorithms.idle_critic import idle_critic
+from nlf_sb3.algorithms.skip_value_net import skip_value_net
 from nlf_sb3.buffers import DictEpisodeBuffer, EpisodeBuffer
 from nlf_sb3.compiled_actor import CompiledActor
 from nlf_sb3.foreign_vec_envs import hands_out_copies
@@ -83,8 +83,8 @@ class PlainREINFORCE(OnPolicyAlgorithm):
     }
     rollout_buffer: Any
     """An :class:`~nlf_sb3.buffers.EpisodeBuffer`."""
-    idle_critic: bool = True
-    """Whether the value network is spared where there is no baseline; False evaluates it for nothing, with the same result."""
+    skip_value_net: bool = True
+    """Whether the value network is skipped where there is no baseline. False evaluates it, with the same result."""
     _initial_capacity = 1024
 
     def __init__(
@@ -294,7 +294,7 @@ class PlainREINFORCE(OnPolicyAlgorithm):
         reduce = th.mean if self.loss_reduction == "mean" else th.sum
         for data in self.rollout_buffer.get(self.batch_size):
             actions = data.actions.long().flatten() if isinstance(self.action_space, spaces.Discrete) else data.actions
-            with contextlib.nullcontext() if self.baseline or not self.idle_critic else idle_critic(self.policy):
+            with contextlib.nullcontext() if self.baseline or not self.skip_value_net else skip_value_net(self.policy):
                 values, log_prob, entropy = self.policy.evaluate_actions(data.observations, actions)
             policy_loss = reduce(policy_gradient_loss(log_prob, data.advantages))
             assert entropy is not None

@@ -1,4 +1,4 @@
-"""Let rollouts become longer during training."""
+"""Change the size of rollouts between the phases of a training."""
 
 from __future__ import annotations
 
@@ -7,32 +7,29 @@ from typing import Any
 from nlf_sb3.algorithms.scheduling import FollowsSchedule
 from nlf_sb3.buffers import EpisodeBuffer
 from nlf_sb3.buffers.resizing import resize_rollout_buffer
-from nlf_sb3.schedules import LongerRollouts
+from nlf_sb3.schedules import TrainingPhases
 
 
 class SizesRollouts(FollowsSchedule):
-    """Changes ``n_steps``, ``batch_size`` and the learning rate between rollouts, as ``longer_rollouts`` says."""
+    """Changes ``n_steps``, ``batch_size`` and the learning rate between rollouts, as ``phases`` says."""
 
-    longer_rollouts: LongerRollouts | None
+    phases: TrainingPhases | None
     n_steps: int
     _first_size: tuple[int, int | None] | None
-    """``n_steps`` and ``batch_size`` of before; None if rollouts were never longer."""
-    _longer_now: LongerRollouts | None
-    """What they are now; None for the algorithm's own."""
+    """``n_steps`` and ``batch_size`` of the first phase; None as long as there was no other."""
+    _phase: TrainingPhases | None
+    """The phase that holds now; None for the algorithm's own numbers."""
 
     def _check_settings(self) -> None:
         super()._check_settings()
-        if not isinstance(self.longer_rollouts, LongerRollouts | None):
-            raise ValueError(
-                f"longer_rollouts: got {self.longer_rollouts!r}, expected None or nlf_sb3.schedules.LongerRollouts(n_steps, "
-                "batch_size)."
-            )
+        if not isinstance(self.phases, TrainingPhases | None):
+            raise ValueError(f"phases: got {self.phases!r}, expected None or nlf_sb3.TrainingPhases(n_steps, batch_size).")
 
     def _setup_model(self) -> None:
         super()._setup_model()
-        if self.longer_rollouts is not None and isinstance(self.rollout_buffer, EpisodeBuffer):
+        if self.phases is not None and isinstance(self.rollout_buffer, EpisodeBuffer):
             raise ValueError(
-                f"longer_rollouts: got {self.longer_rollouts!r}, and rollouts of {type(self).__name__} are whole episodes "
+                f"phases: got {self.phases!r}, and rollouts of {type(self).__name__} are whole episodes "
                 "here. Leave it at None."
             )
 
@@ -46,37 +43,37 @@ class SizesRollouts(FollowsSchedule):
         """
         Give the next rollout its size.
 
-        :param alpha: Of the last one
+        :param alpha: alpha of the last rollout
         """
-        longer = self._longer_rollouts(alpha)
-        if longer == self._longer_now:
+        phase = self._next_phase(alpha)
+        if phase == self._phase:
             return
         own = self.n_steps, getattr(self, "batch_size", None)
-        if self._longer_now is None:
+        if self._phase is None:
             self._first_size = own
-        self._longer_now = longer
-        n_steps, batch_size = (longer.n_steps, longer.batch_size) if longer is not None else self._first_size or own
+        self._phase = phase
+        n_steps, batch_size = (phase.n_steps, phase.batch_size) if phase is not None else self._first_size or own
         self.n_steps = n_steps
         if own[1] is not None:  # A2C has none
             vars(self)["batch_size"] = batch_size
         resize_rollout_buffer(self.rollout_buffer, n_steps)
 
-    def _longer_rollouts(self, alpha: float) -> LongerRollouts | None:
-        """What the next rollout is; None for the algorithm's own."""
-        longer = self.longer_rollouts
-        if longer is not None and self._n_imitated == 0:
-            longer = longer.otherwise
+    def _next_phase(self, alpha: float) -> TrainingPhases | None:
+        """The phase of the next rollout; None for the algorithm's own numbers."""
+        phase = self.phases
+        if phase is not None and self._n_imitated == 0:
+            phase = phase.otherwise
         rest = self._total_timesteps - self.num_timesteps
-        while longer is not None and longer != self._longer_now and rest < longer.least_timesteps * self.n_envs:
-            longer = longer.otherwise
-        if longer is None or not longer.holds(rest / max(self._total_timesteps, 1), alpha):
+        while phase is not None and phase != self._phase and rest < phase.least_timesteps * self.n_envs:
+            phase = phase.otherwise
+        if phase is None or not phase.holds(rest / max(self._total_timesteps, 1), alpha):
             return None
-        return longer
+        return phase
 
     def _update_learning_rate(self, optimizers: Any) -> None:
-        """As in SB3; in longer rollouts theirs, if they have one."""
-        longer, own = self._longer_now, self.lr_schedule
-        if longer is not None and longer.learning_rate is not None:
-            self.lr_schedule = longer.rate
+        """As in SB3, with the learning rate of the phase if it has one."""
+        phase, own = self._phase, self.lr_schedule
+        if phase is not None and phase.learning_rate is not None:
+            self.lr_schedule = phase.rate
         super()._update_learning_rate(optimizers)
         self.lr_schedule = own

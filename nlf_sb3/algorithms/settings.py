@@ -15,14 +15,14 @@ from nlf_sb3.algorithms.auxiliary import AuxiliaryLoss
 from nlf_sb3.algorithms.injection_weights import MAX_IMPORTANCE_WEIGHT, WEIGHT_KINDS, ExpertWeights, expert_weights
 from nlf_sb3.demonstrations import Demonstrations
 from nlf_sb3.errors import FeedbackError
+from nlf_sb3.fast_dummy_vec_env import make_fast
 from nlf_sb3.foreign_vec_envs import innermost
-from nlf_sb3.lean_vec_env import make_lean
+from nlf_sb3.label_weights import ImitationWeights
 from nlf_sb3.plain_state import from_plain, to_plain
-from nlf_sb3.schedules import AlphaSchedule, LongerRollouts, as_schedule, own_copy, schedule_from_state, schedule_to_state
+from nlf_sb3.schedules import AlphaSchedule, TrainingPhases, as_schedule, own_copy, schedule_from_state, schedule_to_state
 from nlf_sb3.teachers.any_expert import as_expert
 from nlf_sb3.teachers.experts import Expert
 from nlf_sb3.text.corrections import Interpreter
-from nlf_sb3.weights import ImitationWeights
 from nlf_sb3.whole_numbers import check_whole_number
 
 SelfFeedbackSettings = TypeVar("SelfFeedbackSettings", bound="FeedbackSettings")
@@ -54,7 +54,7 @@ _SAVED = (
     "on_error",
     "log_gradients",
 )
-_AS_PLAIN_STATE = ("imitation_weights", "longer_rollouts", "_longer_now")
+_AS_PLAIN_STATE = ("imitation_weights", "phases", "_phase")
 """Dataclasses, which are saved by the values of their fields."""
 _PROGRESS = (
     "num_expert_queries",
@@ -96,7 +96,7 @@ class FeedbackSettings(OnPolicyAlgorithm):
         max_expert_queries: int | None = None,
         label_memory: int = 0,
         label_replay: float = 1.0,
-        longer_rollouts: LongerRollouts | None = None,
+        phases: TrainingPhases | None = None,
         mode_trains_std: bool = False,
         on_error: Literal["raise", "skip"] = "raise",
         log_gradients: bool = False,
@@ -119,9 +119,9 @@ class FeedbackSettings(OnPolicyAlgorithm):
         self.max_expert_queries = max_expert_queries
         self.label_memory = label_memory
         self.label_replay = label_replay
-        self.longer_rollouts = longer_rollouts
+        self.phases = phases
         self._first_size: tuple[int, int | None] | None = None
-        self._longer_now: LongerRollouts | None = None
+        self._phase: TrainingPhases | None = None
         self.mode_trains_std = mode_trains_std
         self.on_error = on_error
         self.log_gradients = log_gradients
@@ -137,10 +137,10 @@ class FeedbackSettings(OnPolicyAlgorithm):
 
     @staticmethod
     def _wrap_env(env: Any, verbose: int = 0, monitor_wrapper: bool = True) -> VecEnv:
-        """As in SB3; a single environment goes into a :class:`~nlf_sb3.LeanVecEnv`."""
+        """As in SB3; a single environment goes into a :class:`~nlf_sb3.FastDummyVecEnv`."""
         vec_env = OnPolicyAlgorithm._wrap_env(env, verbose, monitor_wrapper)
         if not isinstance(env, VecEnv):
-            make_lean(vec_env)
+            make_fast(vec_env)
         return vec_env
 
     def _setup_model(self) -> None:
@@ -153,7 +153,7 @@ class FeedbackSettings(OnPolicyAlgorithm):
             if getattr(self, name) not in choices:
                 raise ValueError(f"{name}: got {getattr(self, name)!r}, expected one of {', '.join(map(repr, choices))}.")
         as_schedule(self.alpha)
-        _check_rules("imitation_weights", self.imitation_weights, "nlf_sb3.weights.TrustGate()")
+        _check_rules("imitation_weights", self.imitation_weights, "nlf_sb3.label_weights.TrustGate()")
         _check_rules("auxiliary_losses", self.auxiliary_losses, "nlf_sb3.text.TextPrediction()")
         if self.interpreter is not None:
             _check_interpreter(self.interpreter, self.action_space)

@@ -1,4 +1,4 @@
-"""A schedule of alpha by how well the agent does beside its expert."""
+"""A schedule of alpha by how well the agent does, compared with its expert."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ from nlf_sb3.schedules.base import AdaptiveAlpha, TrainingState, check_alpha
 
 @saved_as_plain_state
 @dataclass
-class HandOver(AdaptiveAlpha):
+class PerformanceSchedule(AdaptiveAlpha):
     """
-    From ``start`` to ``end`` as the agent's mean return goes from ``begin_at`` times the expert's to ``end_at`` times it.
+    alpha moves from ``start`` to ``end`` as the agent's mean return approaches the expert's.
 
-    It moves forwards only, so that one bad rollout gives nothing back. Returns count from ``worst_return``, since shares of a
-    negative return mean nothing. An agent without a ``Monitor`` has no returns, and stays at ``start``.
+    It begins to move at ``begin_at`` times the expert's return, and arrives at ``end_at`` times it. It never moves back, so
+    that one bad rollout changes nothing. Returns are measured from ``worst_return``, since shares of a negative return have no
+    meaning. Without a ``Monitor`` the agent has no returns, and alpha stays at ``start``.
 
-    >>> hand_over = HandOver(expert_return=100.0, start=0.0, begin_at=0.5)
-    >>> hand_over.alpha(TrainingState(1.0, 0, (75.0, 75.0)))
+    >>> schedule = PerformanceSchedule(expert_return=100.0, start=0.0, begin_at=0.5)
+    >>> schedule.alpha(TrainingState(1.0, 0, (75.0, 75.0)))
     0.5
 
     :param expert_return: The expert's mean undiscounted return

@@ -17,7 +17,7 @@ class GeometricSchedule(AdaptiveAlpha):
     et al., 2018, https://arxiv.org/abs/1709.10087), whose numbers are the defaults.
 
     Both weights are divided by their sum, so that they are alpha and 1 - alpha. DAPG also multiplies imitation by the
-    rollout's largest advantage: :class:`~nlf_sb3.weights.LargestAdvantage`.
+    rollout's largest advantage: :class:`~nlf_sb3.label_weights.LargestAdvantage`.
 
     >>> GeometricSchedule(1.0, 0.5).alpha(TrainingState(1.0, n_updates=1, episode_returns=()))
     0.6666666666666666

@@ -13,14 +13,15 @@ from nlf_sb3.schedules.use import alpha_of, as_schedule
 
 @saved_as_plain_state
 @dataclass
-class Highest(AdaptiveAlpha):
+class MaxSchedule(AdaptiveAlpha):
     """
-    The largest alpha of several schedules: imitation ends with the first of them that ends it.
+    The largest alpha of several schedules. Imitation ends as soon as one of them ends it.
 
-    >>> from nlf_sb3.schedules import HandOver, LinearSchedule
-    >>> soon = Highest([HandOver(expert_return=500.0), LinearSchedule(0.1, 1.0, end_fraction=0.25)])
+    >>> from nlf_sb3.schedules import PerformanceSchedule, LinearSchedule
+    >>> soon = MaxSchedule([PerformanceSchedule(expert_return=500.0), LinearSchedule(0.1, 1.0, end_fraction=0.25)])
 
-    :param schedules: Numbers or schedules, at least one. A :class:`~nlf_sb3.schedules.Trial` goes around all of them.
+    :param schedules: Numbers or schedules, at least one. To try them, put a :class:`~nlf_sb3.schedules.Trial` around this
+        schedule
     """
 
     schedules: list[Any]
@@ -30,7 +31,7 @@ class Highest(AdaptiveAlpha):
             raise ValueError("schedules: got none, expected at least one.")
         for schedule in self.schedules:
             if isinstance(schedule, Trial):
-                raise ValueError("schedules: got a Trial, which would go unheard. Use Trial(Highest([...])).")
+                raise ValueError("schedules: got a Trial, whose verdict would be ignored here. Use Trial(MaxSchedule([...])).")
             as_schedule(schedule)
 
     def alpha(self, state: TrainingState) -> float:

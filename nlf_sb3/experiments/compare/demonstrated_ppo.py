@@ -10,8 +10,8 @@ from nlf_sb3.experiments.compare.counting import GradientSteps
 from nlf_sb3.experiments.compare.expert_rows import expert_demonstrations
 from nlf_sb3.experiments.compare.task import Task
 from nlf_sb3.interop.imitation import warm_start
+from nlf_sb3.label_weights import LargestAdvantage
 from nlf_sb3.schedules import GeometricSchedule
-from nlf_sb3.weights import LargestAdvantage
 
 DEMONSTRATED = 0.1
 """Rows of demonstrations, and steps of the critic's warm-up, as shares of the agent's steps."""
@@ -34,7 +34,7 @@ def train_dapg(task: Task) -> None:
     DAPG (Rajeswaran et al., 2018, https://arxiv.org/abs/1709.10087) with PPO in the place of its natural gradient.
 
     The policy is cloned first, and goes on imitating the demonstrations with a weight that decays
-    (:class:`~nlf_sb3.schedules.GeometricSchedule`, :class:`~nlf_sb3.weights.LargestAdvantage`). The means over
+    (:class:`~nlf_sb3.schedules.GeometricSchedule`, :class:`~nlf_sb3.label_weights.LargestAdvantage`). The means over
     demonstrations and over the rollout's rows are weighed against each other, as everywhere in this package, where the paper
     weighs sums.
 

@@ -1,4 +1,4 @@
-"""Rollouts that become longer during training: their sizes, what is saved of them, and what they refuse."""
+"""Phases of a training: their sizes, their learning rates, how they are saved, and what is refused."""
 
 from dataclasses import dataclass, replace
 
@@ -10,13 +10,13 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 
 from nlf_sb3 import PPO, REINFORCE
 from nlf_sb3.interop.critic import warm_up_critic
-from nlf_sb3.schedules import AdaptiveAlpha, LinearSchedule, LongerRollouts
+from nlf_sb3.schedules import AdaptiveAlpha, LinearSchedule, TrainingPhases
 from tests.contrib_helpers import MaskedToy, masked_expert
 from tests.helpers import ToyEnv, box_expert
 from tests.learners import is_finite, learner, parameters_of
 
-LONGER = LongerRollouts(n_steps=24, batch_size=16, begin=0.5, least_rollouts=2)
-SETTINGS = {"longer_rollouts": LONGER, "alpha": LinearSchedule(0.1, 1.0, end_fraction=0.5)}
+PHASES = TrainingPhases(n_steps=24, batch_size=16, begin=0.5, least_rollouts=2)
+SETTINGS = {"phases": PHASES, "alpha": LinearSchedule(0.1, 1.0, end_fraction=0.5)}
 COUNTS_STEPS = ("A2C", "PPO", "TRPO", "RecurrentPPO", "MaskablePPO")
 
 
@@ -85,33 +85,33 @@ class FailsAtOnce(AdaptiveAlpha):
 
 
 def test_rollouts_stay_short_where_few_longer_ones_would_fit():
-    fits = replace(LONGER, least_rollouts=2)
-    assert ends_of(model_of(longer_rollouts=fits), 96)[4:] == [(72, 16), (96, 16)]
-    too_many = replace(LONGER, least_rollouts=3)
-    assert ends_of(model_of(longer_rollouts=too_many), 96)[4:] == [(60, 8), (72, 8), (84, 8), (96, 8)]
+    fits = replace(PHASES, least_rollouts=2)
+    assert ends_of(model_of(phases=fits), 96)[4:] == [(72, 16), (96, 16)]
+    too_many = replace(PHASES, least_rollouts=3)
+    assert ends_of(model_of(phases=too_many), 96)[4:] == [(60, 8), (72, 8), (84, 8), (96, 8)]
 
 
 def test_rollouts_stay_short_where_what_was_imitated_was_undone():
     assert ends_of(model_of(alpha=FailsAtOnce()), 60) == [(12, 8), (24, 8), (36, 8), (48, 8), (60, 8)]
 
 
-OTHERWISE = replace(LONGER, otherwise=LongerRollouts(n_steps=18, batch_size=4, begin=0.4, least_rollouts=2))
+OTHERWISE = replace(PHASES, otherwise=TrainingPhases(n_steps=18, batch_size=4, begin=0.4, least_rollouts=2))
 
 
 @pytest.mark.parametrize("settings", [{"alpha": 1.0}, {"alpha": FailsAtOnce()}, {"expert": None}])
 def test_other_numbers_hold_where_nothing_of_imitation_is_left(settings):
-    model = model_of(**{"longer_rollouts": OTHERWISE, **settings})
+    model = model_of(**{"phases": OTHERWISE, **settings})
     expected = [(12, 8), (24, 8), (36, 8), (48, 8), (66, 4), (84, 4), (102, 4)]
     assert ends_of(model, 96) == expected
     assert (model.n_steps, model.rollout_buffer.buffer_size) == (18, 18)
 
 
 def test_a_model_that_imitated_has_its_own_numbers_and_not_the_others():
-    assert ends_of(model_of(longer_rollouts=OTHERWISE), 96) == ends_of(model_of(), 96)
+    assert ends_of(model_of(phases=OTHERWISE), 96) == ends_of(model_of(), 96)
 
 
 def test_other_numbers_hold_where_few_longer_ones_would_fit():
-    rollouts = ends_of(model_of(longer_rollouts=replace(OTHERWISE, least_rollouts=3)), 96)
+    rollouts = ends_of(model_of(phases=replace(OTHERWISE, least_rollouts=3)), 96)
     assert rollouts[3:] == [(48, 8), (66, 4), (84, 4), (102, 4)]
 
 
@@ -129,9 +129,9 @@ class Rates(BaseCallback):
         self.rates.append(self.model.policy.optimizer.param_groups[0]["lr"])
 
 
-def test_longer_rollouts_have_a_learning_rate_of_their_own():
-    longer = replace(LONGER, learning_rate=0.01)
-    model, rates = model_of(longer_rollouts=longer, learning_rate=0.1), Rates()
+def test_training_phases_have_a_learning_rate_of_their_own():
+    longer = replace(PHASES, learning_rate=0.01)
+    model, rates = model_of(phases=longer, learning_rate=0.1), Rates()
     model.learn(120, callback=rates)
     # Rollouts end at 12, 24, 36, 48, 60, 84, 108 and 132; the longer ones' updates are made at 84 and later.
     assert rates.rates[1:] == pytest.approx([0.1] * 5 + [0.01 * 2 * 36 / 120, 0.01 * 2 * 12 / 120])
@@ -162,26 +162,26 @@ def test_what_follows_is_stable_baselines3s_training_with_another_size():
     np.testing.assert_allclose(parameters_of(ours), parameters_of(theirs), atol=1e-6)
 
 
-def test_a_saved_model_goes_on_with_longer_rollouts_and_begins_anew_with_short_ones(tmp_path):
+def test_a_saved_model_goes_on_with_phases_and_begins_anew_with_short_ones(tmp_path):
     model = model_of()
     model.learn(96)
     model.save(tmp_path / "model")
     loaded = PPO.load(tmp_path / "model", env=ToyEnv("box"), expert=box_expert, device="cpu")
-    assert loaded.longer_rollouts == LONGER
+    assert loaded.phases == PHASES
     assert ends_of(loaded, 24, reset_num_timesteps=False) == [(120, 16)]
     assert ends_of(loaded, 96)[3:] == [(48, 8), (72, 16), (96, 16)]
     theirs = stable_baselines3.PPO.load(tmp_path / "model", env=ToyEnv("box"), device="cpu")
     assert (theirs.n_steps, theirs.batch_size) == (24, 16)
-    plain = PPO.load(tmp_path / "model", env=ToyEnv("box"), expert=box_expert, device="cpu", longer_rollouts=None)
-    assert plain.longer_rollouts is None
+    plain = PPO.load(tmp_path / "model", env=ToyEnv("box"), expert=box_expert, device="cpu", phases=None)
+    assert plain.phases is None
 
 
 def test_a_saved_model_that_imitated_nothing_goes_on_with_the_other_numbers(tmp_path):
-    model = model_of(longer_rollouts=replace(OTHERWISE, learning_rate=0.01), alpha=1.0)
+    model = model_of(phases=replace(OTHERWISE, learning_rate=0.01), alpha=1.0)
     model.learn(84)  # ends at 90
     model.save(tmp_path / "model")
     loaded = PPO.load(tmp_path / "model", env=ToyEnv("box"), expert=box_expert, device="cpu")
-    assert loaded.longer_rollouts == model.longer_rollouts
+    assert loaded.phases == model.phases
     assert ends_of(loaded, 30, reset_num_timesteps=False) == [(108, 4), (126, 4)]
     assert ends_of(loaded, 96)[2:5] == [(36, 8), (48, 8), (66, 4)]
 
@@ -196,14 +196,14 @@ def test_a_critic_may_be_warmed_up_before():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: LongerRollouts(n_steps=1), "n_steps: got 1"),
-        (lambda: LongerRollouts(batch_size=0.5), "batch_size: got 0.5"),
-        (lambda: LongerRollouts(least_rollouts=0), "least_rollouts: got 0"),
-        (lambda: LongerRollouts(learning_rate=0.0), "learning_rate: got 0.0, expected a number above 0"),
-        (lambda: LongerRollouts(otherwise=512), "otherwise: got 512, expected None or another LongerRollouts"),
-        (lambda: LongerRollouts(begin=1.0), "begin: got 1.0, expected a number between 0 and 1"),
-        (lambda: model_of(longer_rollouts=1024), r"longer_rollouts: got 1024, expected .*LongerRollouts\("),
-        (lambda: REINFORCE("MlpPolicy", ToyEnv("box"), longer_rollouts=LONGER), "rollouts of REINFORCE are whole episodes"),
+        (lambda: TrainingPhases(n_steps=1), "n_steps: got 1"),
+        (lambda: TrainingPhases(batch_size=0.5), "batch_size: got 0.5"),
+        (lambda: TrainingPhases(least_rollouts=0), "least_rollouts: got 0"),
+        (lambda: TrainingPhases(learning_rate=0.0), "learning_rate: got 0.0, expected a number above 0"),
+        (lambda: TrainingPhases(otherwise=512), "otherwise: got 512, expected None or another TrainingPhases"),
+        (lambda: TrainingPhases(begin=1.0), "begin: got 1.0, expected a number between 0 and 1"),
+        (lambda: model_of(phases=1024), r"phases: got 1024, expected .*TrainingPhases\("),
+        (lambda: REINFORCE("MlpPolicy", ToyEnv("box"), phases=PHASES), "rollouts of REINFORCE are whole episodes"),
     ],
 )
 def test_sizes_that_make_no_sense_are_refused(make, message):

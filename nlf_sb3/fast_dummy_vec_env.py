@@ -1,4 +1,4 @@
-"""DummyVecEnv without copies of what can't change: deep copies are most of its own cost."""
+"""DummyVecEnv that copies only mutable values. Deep copies are most of its cost."""
 
 from __future__ import annotations
 
@@ -20,28 +20,28 @@ _SHARED = frozenset(
     | {np.bool_, np.float16, np.float32, np.float64, np.int8, np.int16, np.int32, np.int64}
     | {np.uint8, np.uint16, np.uint32, np.uint64}
 )
-"""Types of values whose deep copy is the value itself, or as good as it."""
+"""Types of immutable values."""
 
 
 def copy_info(info: dict[str, Any]) -> dict[str, Any]:
     """
     :param info: A step's info
-    :return: Its deep copy, in which only values that somebody could change are copied
+    :return: Its deep copy; immutable values are shared
     """
     if type(info) is not dict:
         return copy.deepcopy(info)
     return {key: value if type(value) in _SHARED else copy.deepcopy(value) for key, value in info.items()}
 
 
-class LeanVecEnv(DummyVecEnv):
+class FastDummyVecEnv(DummyVecEnv):
     """
-    What ``DummyVecEnv`` does, number for number, in less time.
+    A ``DummyVecEnv`` that does the same in less time, number for number.
 
-    Algorithms of this package put a single environment into one. Give several environments one by
-    ``make_vec_env(..., vec_env_cls=LeanVecEnv)``; a ``DummyVecEnv`` that you pass stays what it is.
+    Algorithms of this package put a single environment into one. For several environments, use
+    ``make_vec_env(..., vec_env_cls=FastDummyVecEnv)``. A ``DummyVecEnv`` that you pass is left as it is.
 
     >>> import gymnasium as gym
-    >>> env = LeanVecEnv([lambda: gym.make("CartPole-v1") for _ in range(4)])
+    >>> env = FastDummyVecEnv([lambda: gym.make("CartPole-v1") for _ in range(4)])
     >>> env.reset().shape
     (4, 4)
 
@@ -69,12 +69,12 @@ class LeanVecEnv(DummyVecEnv):
         return copied, self.buf_rews.copy(), self.buf_dones.copy(), infos
 
 
-def make_lean(env: VecEnv) -> None:
+def make_fast(env: VecEnv) -> None:
     """
-    Turn an innermost ``DummyVecEnv`` into a :class:`LeanVecEnv`, in place; any other is left as it is.
+    Turn an innermost ``DummyVecEnv`` into a :class:`FastDummyVecEnv`, in place. Any other is left as it is.
 
-    :param env: A vectorised environment that nobody else holds yet
+    :param env: A vectorised environment that no other object holds yet
     """
     inner = innermost(env)
     if type(inner) is DummyVecEnv:
-        inner.__class__ = LeanVecEnv
+        inner.__class__ = FastDummyVecEnv

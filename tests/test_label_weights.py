@@ -16,7 +16,7 @@ from stable_baselines3.common.distributions import (
 from nlf_sb3 import A2C, PPO, REINFORCE, TRPO, Demonstrations
 from nlf_sb3.distributions import score_cosine
 from nlf_sb3.errors import FeedbackError
-from nlf_sb3.weights import (
+from nlf_sb3.label_weights import (
     AdvantageGate,
     AdvantageSpread,
     EntropyWeight,

@@ -1,4 +1,4 @@
-"""LeanVecEnv does what DummyVecEnv does, and copies whatever somebody could change."""
+"""FastDummyVecEnv does what DummyVecEnv does, and copies whatever somebody could change."""
 
 import copy
 from collections import OrderedDict
@@ -13,8 +13,8 @@ from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
-from nlf_sb3 import A2C, PPO, REINFORCE, Feedback, LeanVecEnv
-from nlf_sb3.lean_vec_env import copy_info
+from nlf_sb3 import A2C, PPO, REINFORCE, FastDummyVecEnv, Feedback
+from nlf_sb3.fast_dummy_vec_env import copy_info
 
 
 class Chatty(gym.Wrapper):
@@ -75,7 +75,7 @@ def assert_equal(first, second):
 
 @pytest.mark.parametrize("kind", ["flat", "dict", "tuple", "discrete"])
 def test_every_step_equals_dummy_vec_env_s(kind):
-    lean, dummy = make(LeanVecEnv, kind), make(DummyVecEnv, kind)
+    lean, dummy = make(FastDummyVecEnv, kind), make(DummyVecEnv, kind)
     assert_equal(lean.reset(), dummy.reset())
     rng = np.random.default_rng(0)
     kept = []
@@ -92,7 +92,7 @@ def test_every_step_equals_dummy_vec_env_s(kind):
 
 
 def test_it_takes_seeds_options_and_attributes_as_dummy_vec_env_does():
-    env = make(LeanVecEnv)
+    env = make(FastDummyVecEnv)
     env.set_options({"start": 1})
     assert env.reset().shape == (3, 3)
     env.set_attr("length", 7)
@@ -101,11 +101,11 @@ def test_it_takes_seeds_options_and_attributes_as_dummy_vec_env_does():
 
 
 def test_a_single_environment_goes_into_a_lean_one_and_a_given_one_stays_what_it_is():
-    assert type(PPO("MlpPolicy", "CartPole-v1").env) is LeanVecEnv
+    assert type(PPO("MlpPolicy", "CartPole-v1").env) is FastDummyVecEnv
     model = A2C("MlpPolicy", gym.make("CartPole-v1"))
-    assert type(model.env) is LeanVecEnv
+    assert type(model.env) is FastDummyVecEnv
     model.set_env(gym.make("CartPole-v1"))
-    assert type(model.env) is LeanVecEnv
+    assert type(model.env) is FastDummyVecEnv
     dummy = DummyVecEnv([lambda: gym.make("CartPole-v1")])
     assert type(PPO("MlpPolicy", dummy).env) is DummyVecEnv
     assert type(REINFORCE("MlpPolicy", VecNormalize(dummy)).env.venv) is DummyVecEnv
@@ -118,7 +118,7 @@ def test_training_in_it_is_training_in_dummy_vec_env(algorithm):
         settings = {"n_steps": 32, "batch_size": 16} if algorithm is PPO else {"n_episodes": 4}
         return algorithm("MlpPolicy", env, seed=0, device="cpu", **settings).learn(128)
 
-    lean, dummy = trained(LeanVecEnv), trained(DummyVecEnv)
+    lean, dummy = trained(FastDummyVecEnv), trained(DummyVecEnv)
     for one, other in zip(lean.policy.parameters(), dummy.policy.parameters(), strict=True):
         assert th.equal(one, other)
 

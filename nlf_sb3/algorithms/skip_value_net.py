@@ -1,4 +1,4 @@
-"""Spare a critic that nobody asks: it shares evaluate_actions with the actor, and would be evaluated for nothing."""
+"""Skip the value network when its output is unused: ``evaluate_actions`` would evaluate it beside the actor."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from stable_baselines3.common.torch_layers import MlpExtractor
 
 
 @contextlib.contextmanager
-def idle_critic(policy: ActorCriticPolicy) -> Iterator[None]:
+def skip_value_net(policy: ActorCriticPolicy) -> Iterator[None]:
     """
     While active, the policy's value network sees zeros in the place of its hidden layers' outputs.
 
-    Values are then meaningless; actions, log-probabilities and entropies are what they were. An extractor other than SB3's
-    own goes on as before.
+    Values are then meaningless. Actions, log-probabilities and entropies don't change. An extractor other than SB3's own is
+    left as it is.
 
     :param policy: The policy in training
     """
-    extractor = getattr(policy, "mlp_extractor", None)  # a policy may be built of something else altogether
+    extractor = getattr(policy, "mlp_extractor", None)  # a user's policy may have none
     if type(extractor) is not MlpExtractor:
         yield
         return

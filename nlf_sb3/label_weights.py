@@ -1,4 +1,4 @@
-"""What each label counts in a rollout's imitation: scale, entropy, advantages, and trust in who gave them."""
+"""Weights of a rollout's labels: by scale, entropy, advantages, and trust in the expert."""
 
 from __future__ import annotations
 
