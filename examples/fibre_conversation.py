@@ -17,7 +17,7 @@ from pathlib import Path
 
 from stable_baselines3.common.vec_env import DummyVecEnv
 
-from nlf_sb3 import REINFORCE
+from nlf_sb3 import REINFORCE, Injection
 from nlf_sb3.language import (
     ByteTokenizer,
     CausalLMPolicy,
@@ -86,7 +86,7 @@ model = REINFORCE(
     learning_rate=1e-3,
     gamma=1.0,
     alpha=0.2,
-    expert_segments="imitate",  # "inject" makes injected episodes of the expected responses
+    injection=Injection(segments="imitate"),  # "inject" makes injected episodes of the expected responses
     seed=1,
     device="cpu",
 )

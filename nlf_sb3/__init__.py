@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from nlf_sb3 import algorithms, presets
 from nlf_sb3.algorithms import A2C, PPO, REINFORCE
+from nlf_sb3.config import Imitation, Injection, LabelReplay
 from nlf_sb3.demonstrations import Demonstrations
 from nlf_sb3.errors import FeedbackError, MissingExtraError, TwinError
 from nlf_sb3.fast_dummy_vec_env import FastDummyVecEnv
@@ -32,6 +33,9 @@ __all__ = [
     "Feedback",
     "FeedbackError",
     "FeedbackWrapper",
+    "Imitation",
+    "Injection",
+    "LabelReplay",
     "LinearSchedule",
     "MaskablePPO",
     "MissingExtraError",

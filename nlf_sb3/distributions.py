@@ -176,7 +176,7 @@ def log_relative_density(distribution: Distribution, log_prob: th.Tensor) -> th.
         raise FeedbackError(
             "the policy's likeliest action has no density to compare others with (NaN), as weights of an expert's rows and "
             "labels to be avoided need. Have the distribution's mode() stay where its log_prob is finite, or pass "
-            "injection_weights='none'."
+            "injection=Injection(row_weight='none')."
         )
     return relative
 

@@ -56,8 +56,9 @@ class LargestAdvantage:
     """
     The rollout's largest advantage: DAPG's scale (Rajeswaran et al., 2018, https://arxiv.org/abs/1709.10087).
 
+    >>> from nlf_sb3 import Imitation
     >>> from nlf_sb3.schedules import GeometricSchedule
-    >>> dapg = {"alpha": GeometricSchedule(0.1, 0.95), "imitation_weights": [LargestAdvantage()]}
+    >>> dapg = {"alpha": GeometricSchedule(0.1, 0.95), "imitation": Imitation(weights=[LargestAdvantage()])}
     """
 
     def __call__(self, rollout: LabelledRollout) -> float:
@@ -193,7 +194,7 @@ def label_factors(rules: Sequence[Any], rollout: LabelledRollout) -> LabelFactor
         factors = np.asarray(rule(rollout), dtype=np.float32)
         if factors.shape not in ((), (n_rows,)) or not np.isfinite(factors).all() or (factors < 0).any():
             raise ValueError(
-                f"imitation_weights: {type(rule).__name__} gave {np.array2string(factors, threshold=8)} of shape "
+                f"Imitation.weights: {type(rule).__name__} gave {np.array2string(factors, threshold=8)} of shape "
                 f"{factors.shape}, expected a finite number of at least 0, or one for each of {n_rows} rows."
             )
         if factors.ndim:

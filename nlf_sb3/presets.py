@@ -1,4 +1,4 @@
-"""Named sets of arguments: the paper's protocol, and what learns fastest from feedback."""
+"""Named sets of arguments: the paper's protocol, and arguments that learn fast from feedback."""
 
 from __future__ import annotations
 
@@ -7,21 +7,22 @@ from typing import Any
 
 import torch as th
 
+from nlf_sb3.config import Imitation, LabelReplay
 from nlf_sb3.schedules import AlphaSchedule, LinearSchedule, MaxSchedule, PerformanceSchedule, TrainingPhases, Trial
 
 _ALONE = 0.25
 """Share of training after which PPO goes on without labels."""
 _ALONE_FROM_THE_START = TrainingPhases(n_steps=256, batch_size=32, begin=_ALONE, learning_rate=5e-4)
-"""Rollouts of a few dozen steps fall apart in some seeds, and those of 1,024 learn slowly what nobody has shown."""
+"""Without labels, rollouts of a few dozen steps fail in some seeds, and rollouts of 1,024 steps learn slowly."""
 
 
 def paper(algorithm: str = "REINFORCE") -> dict[str, Any]:
     """
-    The protocol that the claims of 1.5x and 2x were made with.
+    The protocol of the claims of 1.5x and 2x.
 
     An MLP of 16 and 32 tanh units with a state-dependent softplus standard deviation and PyTorch's
     own initialisation; AdamW; one episode an update; raw returns, summed; no baseline, no clipping;
-    returns end at the time limit; alpha 0.5; injected episodes in an optimiser step of their own.
+    returns end at the time limit; alpha 0.5; injected episodes in a separate optimiser step.
 
     :param algorithm: ``"REINFORCE"``
     :return: Keyword arguments, ``policy`` among them
@@ -52,17 +53,18 @@ def paper(algorithm: str = "REINFORCE") -> dict[str, Any]:
 
 def feedback(algorithm: str = "PPO", expert_return: float | None = None) -> dict[str, Any]:
     """
-    What learns fast from feedback, and leaves a teacher behind who has no more to teach.
+    Arguments that learn fast from feedback, and go on without it once the teacher has no more to teach.
 
-    PPO's: short rollouts and small minibatches, a learning rate that falls from 3e-3 to a third in the first tenth of
-    training and then to nothing, a narrow start of the spread, and every label imitated again and again
-    (``label_memory``). Imitation is on trial (:class:`~nlf_sb3.schedules.Trial`): nine tenths of the objective at first, and
-    less as the agent comes near the expert's return (:class:`~nlf_sb3.schedules.PerformanceSchedule`). It ends after a quarter
-    of the training. From there rollouts are longer and the learning rate is smaller (:class:`~nlf_sb3.TrainingPhases`), which
-    keeps what was imitated. Where nothing was imitated, or the training is short, rollouts become less long.
+    PPO and MaskablePPO have short rollouts and small minibatches. Their learning rate falls from 3e-3 to a third in the first
+    tenth of training, and then to 0. PPO starts with a small standard deviation. Labels are imitated again and again
+    (:class:`~nlf_sb3.LabelReplay`). Imitation is on trial (:class:`~nlf_sb3.schedules.Trial`). It has nine tenths of the
+    objective at first, and less as the agent comes near the expert's return
+    (:class:`~nlf_sb3.schedules.PerformanceSchedule`). It ends after a quarter of the training. From there rollouts are longer
+    and the learning rate is smaller (:class:`~nlf_sb3.TrainingPhases`), so that the policy keeps what was imitated. Where
+    nothing was imitated, or the training is short, rollouts become less long.
 
-    The other algorithms': normalised returns or advantages, larger steps than the defaults', and half of each.
-    Figures are in the README.
+    The other algorithms have normalised returns or advantages, larger steps than by default, and alpha 0.5. Figures are in
+    the README.
 
     :param algorithm: Name of an algorithm of this package
     :param expert_return: The expert's mean undiscounted return, if it is known and above 0; PPO and MaskablePPO use it
@@ -76,8 +78,7 @@ def feedback(algorithm: str = "PPO", expert_return: float | None = None) -> dict
         "batch_size": 16,
         "n_epochs": 10,
         "alpha": Trial(_alpha_of_labels(expert_return)),
-        "label_memory": 100_000,
-        "label_replay": 4.0,
+        "imitation": Imitation(replay=LabelReplay(100_000, per_step=4.0)),
         "phases": TrainingPhases(
             n_steps=1024, batch_size=64, begin=_ALONE, learning_rate=3e-4, otherwise=_ALONE_FROM_THE_START
         ),
@@ -97,13 +98,13 @@ def feedback(algorithm: str = "PPO", expert_return: float | None = None) -> dict
 
 def injection(algorithm: str = "PPO") -> dict[str, Any]:
     """
-    What learns fast from injected episodes, with ``TrajectoryInjection(env, expert, max_segment_steps=200)``.
+    Arguments that learn fast from injected episodes, with ``TrajectoryInjection(env, expert, max_segment_steps=200)``.
 
-    PPO's: the numbers of :func:`feedback` with a learning rate that falls from 1e-3 in a line, and without what only labels
-    need. An expert's whole episode of a thousand steps teaches little more than its first 200, after which the critic says
-    what would have come. REINFORCE without a baseline has no critic, and needs whole episodes.
+    PPO and MaskablePPO have the numbers of :func:`feedback`, but a learning rate that falls from 1e-3 in a line, and nothing
+    that only labels need. An expert's whole episode of a thousand steps teaches little more than its first 200. After these
+    the value network estimates the rest. REINFORCE without a baseline has none, and needs whole episodes.
 
-    The other algorithms': as :func:`feedback` has them.
+    The other algorithms have the arguments of :func:`feedback`.
 
     :param algorithm: Name of an algorithm of this package
     :return: Keyword arguments, ``policy`` among them
@@ -111,7 +112,7 @@ def injection(algorithm: str = "PPO") -> dict[str, Any]:
     """
     arguments = feedback(algorithm)
     if algorithm in ("PPO", "MaskablePPO"):
-        arguments.update(learning_rate=_in_a_line_from(1e-3), alpha=0.5, label_memory=0, phases=None)
+        arguments.update(learning_rate=_in_a_line_from(1e-3), alpha=0.5, imitation="nll", phases=None)
     return arguments
 
 

@@ -20,6 +20,11 @@ from nlf_sb3 import Feedback
 from nlf_sb3.teachers import Expert
 
 OBS_DIM = 3
+OUR_ARGUMENTS = {
+    *("alpha", "expert", "demonstrations", "interpreter", "auxiliary_losses", "max_expert_queries"),
+    *("on_error", "log_gradients", "imitation", "injection", "phases"),
+}
+"""Arguments that each algorithm has beside its original's."""
 PENDULUM = "InvertedPendulum-v5" if "InvertedPendulum-v5" in gym.registry else "InvertedPendulum-v4"
 
 

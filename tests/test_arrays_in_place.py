@@ -12,7 +12,16 @@ from helpers import assert_same_model
 from learners import ALGORITHMS, learner
 from stable_baselines3.common.vec_env import DummyVecEnv
 
-from nlf_sb3 import Demonstrations, ExpertSegment, Feedback, FeedbackWrapper, TrajectoryInjection
+from nlf_sb3 import (
+    Demonstrations,
+    ExpertSegment,
+    Feedback,
+    FeedbackWrapper,
+    Imitation,
+    Injection,
+    LabelReplay,
+    TrajectoryInjection,
+)
 from nlf_sb3.teachers import ExpertTeacher, LQRExpert, NearestStateExpert
 
 KINDS = ("box", "discrete", "masked", "multidiscrete")
@@ -301,9 +310,9 @@ def trained(algorithm, channel, in_place):
     if channel == "expert":
         settings["expert"] = expert
     if channel == "memory":
-        settings |= {"label_memory": 40, "label_replay": 0.5}
+        settings |= {"imitation": Imitation(replay=LabelReplay(40, per_step=0.5))}
     if channel == "imitated fork":
-        settings["expert_segments"] = "imitate"
+        settings["injection"] = Injection(segments="imitate")
     return learner(algorithm, DummyVecEnv([one] * 2), **settings).learn(72)
 
 

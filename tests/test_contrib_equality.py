@@ -10,7 +10,7 @@ import pytest
 import sb3_contrib
 import torch as th
 from contrib_helpers import ALL_EXPERTS, make, toy, vec_env
-from helpers import ToyEnv, assert_same_model, box_expert, largest_difference, parameters_of, teacher, watch
+from helpers import OUR_ARGUMENTS, ToyEnv, assert_same_model, box_expert, largest_difference, parameters_of, teacher, watch
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 import nlf_sb3.algorithms
@@ -144,9 +144,8 @@ def test_every_argument_of_sb3_contrib_is_taken_in_its_order_and_ours_are_keywor
     model = getattr(nlf_sb3.algorithms, algorithm)(policy, vec_env("discrete"), *(values[name] for name in names), seed=0)
     assert {name: getattr(model, name) for name in names} == {name: values[name] for name in names}
     ours = inspect.signature(getattr(nlf_sb3.algorithms, algorithm)).parameters
-    added = {"alpha", "expert", "imitation", "demonstrations", "injection", "injection_coef", "injection_vf_coef"}
-    assert added <= set(ours)
-    assert not added & set(theirs)
+    added = set(ours) - set(theirs) - {"args", "kwargs"}
+    assert added == OUR_ARGUMENTS
     assert all(ours[name].kind is inspect.Parameter.KEYWORD_ONLY for name in added)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 
 from nlf_sb3 import Demonstrations, FeedbackError, FeedbackWrapper, TrajectoryInjection
 from nlf_sb3.algorithms.recurrent_rows import states_before_rows
+from nlf_sb3.config import as_injection
 from nlf_sb3.returns import discounted_returns
 from nlf_sb3.teachers import CallableExpert
 
@@ -285,7 +288,7 @@ def deals(model, rollout, batches):
 def test_an_update_equals_steps_by_hand_and_the_critic_sees_no_injected_row(case, batches, injection, alpha):
     action = CASES[case][1]
     expert = None if alpha is None else CallableExpert(ALL_EXPERTS[action], label="sample")
-    settings = {"injection": injection, "injection_coef": 0.7, "max_grad_norm": 0.05, "expert": expert}
+    settings = {"injection": replace(as_injection(injection), coef=0.7), "max_grad_norm": 0.05, "expert": expert}
     model = build(case, alpha=alpha or 0.5, **settings, **batches)
     (rollout,) = learn(model)
     outputs, n, k = network(model, [rollout]), len(rollout), len(rollout.injected)

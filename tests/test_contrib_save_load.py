@@ -21,7 +21,7 @@ from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 import nlf_sb3.algorithms
-from nlf_sb3 import Demonstrations, FeedbackError, FeedbackWrapper, LinearSchedule, TrajectoryInjection
+from nlf_sb3 import Demonstrations, FeedbackError, FeedbackWrapper, Imitation, Injection, LinearSchedule, TrajectoryInjection
 
 ENV_IDS = {"TRPO": "NLFToyNarrowBox-v0", "RecurrentPPO": "NLFToyNarrowBox-v0", "MaskablePPO": "NLFToyMasked-v0"}
 ACTIONS = {"TRPO": "box", "RecurrentPPO": "box", "MaskablePPO": "masked"}
@@ -94,7 +94,7 @@ def test_nothing_in_the_file_needs_nlf_sb3(algorithm, tmp_path):
         data = json.loads(file.read("data"))
     state = data.pop("nlf_sb3")
     assert ":serialized:" not in state, "one entry of our own, readable as plain data"
-    assert state["injection"] == "bounded"
+    assert state["injection"]["weighting"] == "bounded"
     for name, value in data.items():
         pickled = base64.b64decode(value[":serialized:"]) if isinstance(value, dict) and ":serialized:" in value else b""
         assert b"nlf_sb3" not in pickled, name
@@ -127,7 +127,7 @@ def test_a_model_of_sb3_contrib_goes_on_with_feedback(algorithm, tmp_path):
         assert_same_model(model, theirs)
         watch(model)
         model.learn(32, reset_num_timesteps=False)
-    assert (model.alpha, model.imitation, model.injection) == (0.2, "nll", "bounded")
+    assert (model.alpha, model.imitation, model.injection) == (0.2, Imitation(), Injection())
     assert model.num_timesteps == 64
     assert "train/imitation_loss" in model.logger.name_to_value
     assert model.num_expert_queries == 32
@@ -136,13 +136,11 @@ def test_a_model_of_sb3_contrib_goes_on_with_feedback(algorithm, tmp_path):
 
 SETTINGS = {
     "alpha": LinearSchedule(0.2, 0.9, end_fraction=0.5),
-    "imitation": "nll",
-    "injection": "plain",
-    "injection_coef": 0.3,
-    "mode_trains_std": True,
+    "imitation": Imitation("nll", mode_trains_std=True),
+    "injection": Injection("plain", coef=0.3),
     "on_error": "skip",
 }
-NOT_FOR_TRPO = {"injection_vf_coef": 0.1, "log_gradients": True}
+NOT_FOR_TRPO = {"injection": Injection("plain", coef=0.3, vf_coef=0.1), "log_gradients": True}
 
 
 @pytest.mark.parametrize("algorithm", ACTIONS)

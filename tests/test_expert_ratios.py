@@ -9,7 +9,7 @@ import torch as th
 from helpers import watch
 from learners import is_finite, learner, parameters_of
 
-from nlf_sb3 import FeedbackError, TrajectoryInjection
+from nlf_sb3 import FeedbackError, Injection, TrajectoryInjection
 from nlf_sb3.algorithms.expert_ratios import ExpertRatios
 from nlf_sb3.buffers.minibatches import Minibatch
 from nlf_sb3.losses import clipped_surrogate_loss
@@ -66,20 +66,20 @@ def test_ppo_stays_finite_where_an_expert_acts_far_from_the_policy(mode, bound, 
 @pytest.mark.parametrize(
     ("algorithm", "mode", "good", "settings"),
     [
-        ("PPO", "takeover", -1.0, {"injection": "plain", "injection_weights": "none"}),
-        ("PPO", "guide", -1.0, {"injection_weights": "none", "ent_coef": 0.01}),
-        ("PPO", "fork", -1.0, {"injection": "separate", "injection_weights": "none"}),
-        ("PPO", "takeover", 1.0, {"injection_weights": "shaping", "normalize_advantage": False}),
-        ("PPO", "takeover", -1.0, {"injection_weights": "none", **SQUASHED, "ent_coef": 0.01}),
-        ("RecurrentPPO", "takeover", -1.0, {"injection_weights": "none"}),
+        ("PPO", "takeover", -1.0, {"injection": Injection("plain", row_weight="none")}),
+        ("PPO", "guide", -1.0, {"injection": Injection(row_weight="none"), "ent_coef": 0.01}),
+        ("PPO", "fork", -1.0, {"injection": Injection("plain", separate_step=True, row_weight="none")}),
+        ("PPO", "takeover", 1.0, {"injection": Injection(row_weight="shaping"), "normalize_advantage": False}),
+        ("PPO", "takeover", -1.0, {"injection": Injection(row_weight="none"), **SQUASHED, "ent_coef": 0.01}),
+        ("RecurrentPPO", "takeover", -1.0, {"injection": Injection(row_weight="none")}),
         ("RecurrentPPO", "guide", 1.0, {"injection": "plain"}),
         ("A2C", "takeover", 1.0, {"injection": "plain", **SQUASHED}),
-        ("A2C", "guide", -1.0, {"injection_weights": "none"}),
-        ("TRPO", "takeover", 1.0, {"injection_weights": "none", **SQUASHED}),
-        ("TRPO", "guide", -1.0, {"injection": "plain", "injection_weights": "none"}),
+        ("A2C", "guide", -1.0, {"injection": Injection(row_weight="none")}),
+        ("TRPO", "takeover", 1.0, {"injection": Injection(row_weight="none"), **SQUASHED}),
+        ("TRPO", "guide", -1.0, {"injection": Injection("plain", row_weight="none")}),
         ("TRPO", "fork", 1.0, {}),
-        ("REINFORCE", "takeover", -1.0, {"baseline": True, "injection_weights": "none"}),
-        ("REINFORCE", "guide", 1.0, {"baseline": True, "batch_size": 1, "injection_weights": "shaping"}),
+        ("REINFORCE", "takeover", -1.0, {"baseline": True, "injection": Injection(row_weight="none")}),
+        ("REINFORCE", "guide", 1.0, {"baseline": True, "batch_size": 1, "injection": Injection(row_weight="shaping")}),
     ],
 )
 def test_every_algorithm_and_mode_stays_finite(algorithm, mode, good, settings):
@@ -90,7 +90,7 @@ def test_every_algorithm_and_mode_stays_finite(algorithm, mode, good, settings):
 @pytest.mark.parametrize("algorithm", ["PPO", "A2C", "TRPO"])
 def test_far_labels_beside_takeovers_leave_parameters_finite(algorithm):
     env = injected("takeover", 200.0)
-    assert is_finite(trained(algorithm, env, expert=far_expert(200.0), injection_weights="none"))
+    assert is_finite(trained(algorithm, env, expert=far_expert(200.0), injection=Injection(row_weight="none")))
 
 
 def test_an_experts_rows_dont_end_an_update_early():

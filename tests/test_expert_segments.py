@@ -10,7 +10,7 @@ from helpers import EXPERTS, Capture, ToyEnv, batches_of, largest_difference, sb
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 import nlf_sb3
-from nlf_sb3 import TrajectoryInjection
+from nlf_sb3 import Imitation, Injection, LabelReplay, TrajectoryInjection
 
 SGD = {"optimizer_class": th.optim.SGD, "net_arch": [16]}
 ENV_IDS = {"box": "NLFToyNarrowBox-v0", "discrete": "NLFToyDiscrete-v0"}
@@ -24,7 +24,7 @@ def forked(action):
 
 def make(algorithm, env, **kwargs):
     settings = {"n_steps": 32, "learning_rate": 0.1, "max_grad_norm": 0.05, "seed": 2, "device": "cpu", "policy_kwargs": SGD}
-    settings |= {"alpha": 0.3, "expert_segments": "imitate", **ALGORITHMS[algorithm], **kwargs}
+    settings |= {"alpha": 0.3, "injection": Injection(segments="imitate"), **ALGORITHMS[algorithm], **kwargs}
     return getattr(nlf_sb3, algorithm)("MlpPolicy", env, **settings)
 
 
@@ -77,7 +77,7 @@ def test_observations_are_normalised_as_the_agents_are():
 
 
 def test_they_are_remembered():
-    model = make("A2C", forked("box"), label_memory=1_000)
+    model = make("A2C", forked("box"), imitation=Imitation(replay=LabelReplay(1_000)))
     rollout = one_rollout(model)
     observations, actions = experts_steps(rollout)
     assert len(model._memory) == len(actions)
@@ -94,20 +94,22 @@ def test_without_imitation_they_do_nothing():
 def test_the_setting_is_saved_and_checked(tmp_path):
     model = make("A2C", forked("box"))
     model.save(tmp_path / "model")
-    assert nlf_sb3.A2C.load(tmp_path / "model").expert_segments == "imitate"
-    with pytest.raises(ValueError, match="expert_segments: got 'both', expected one of 'inject', 'imitate'"):
-        make("A2C", forked("box"), expert_segments="both")
+    assert nlf_sb3.A2C.load(tmp_path / "model").injection.segments == "imitate"
+    with pytest.raises(ValueError, match=r"Injection.segments: got 'both', expected one of 'inject', 'imitate'"):
+        Injection(segments="both")
 
 
 def test_a_recurrent_policy_refuses_steps_without_a_past():
     pytest.importorskip("sb3_contrib")
-    with pytest.raises(ValueError, match="expert_segments: got 'imitate'"):
-        nlf_sb3.RecurrentPPO("MlpLstmPolicy", forked("box"), expert_segments="imitate")
+    with pytest.raises(ValueError, match=r"injection.segments: got 'imitate'"):
+        nlf_sb3.RecurrentPPO("MlpLstmPolicy", forked("box"), injection=Injection(segments="imitate"))
 
 
 def test_trpo_has_them_in_its_batch():
     pytest.importorskip("sb3_contrib")
-    model = nlf_sb3.TRPO("MlpPolicy", forked("box"), n_steps=32, alpha=0.3, expert_segments="imitate", seed=2, device="cpu")
+    model = nlf_sb3.TRPO(
+        "MlpPolicy", forked("box"), n_steps=32, alpha=0.3, injection=Injection(segments="imitate"), seed=2, device="cpu"
+    )
     before = one_rollout(model)
     observations, actions = experts_steps(before)
 

@@ -15,7 +15,7 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecNormalize
 
 import nlf_sb3
-from nlf_sb3 import FeedbackError, LinearSchedule, TrajectoryInjection
+from nlf_sb3 import FeedbackError, Injection, LinearSchedule, TrajectoryInjection
 from nlf_sb3.returns import advantages_until_takeover, returns_until_takeover
 
 ForkedWorkers = partial(SubprocVecEnv, start_method="fork")
@@ -279,7 +279,7 @@ def toys(n_envs=2, vec_env=DummyVecEnv, cls=TrajectoryInjection, **kwargs):
 
 
 def test_with_a_coefficient_of_0_an_update_is_that_of_the_agent_s_rows_alone():
-    settings = {"injection_coef": 0.0, "n_steps": 32, "learning_rate": 0.1, "max_grad_norm": 0.05}
+    settings = {"injection": Injection(coef=0.0), "n_steps": 32, "learning_rate": 0.1, "max_grad_norm": 0.05}
     model = learner("A2C", toys(), policy_kwargs=SGD, use_rms_prop=False, gae_lambda=0.9, gamma=0.8, **settings)
     capture = Capture()
     model.learn(64, callback=capture)
@@ -329,8 +329,8 @@ def test_worker_processes_are_guided_as_one_process_is():
 def test_a_guide_s_rows_have_no_update_of_their_own_and_no_copy():
     with pytest.raises(FeedbackError, match=r"injection='separate'.*with mode='guide'"):
         learner("PPO", toys(), injection="separate").learn(1)
-    with pytest.raises(FeedbackError, match=r"injection_prefix='once'.*with mode='guide' there is no copy"):
-        learner("PPO", toys(), injection_prefix="once").learn(1)
+    with pytest.raises(FeedbackError, match=r"injection.count_prefix: got False.*With mode='guide' there is no copy"):
+        learner("PPO", toys(), injection=Injection(count_prefix=False)).learn(1)
 
 
 @pytest.mark.parametrize("settings", [{}, {"baseline": True}, {"normalize_returns": False}])

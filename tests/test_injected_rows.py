@@ -32,6 +32,7 @@ from nlf_sb3 import REINFORCE, ExpertSegment, FeedbackError, TrajectoryInjection
 from nlf_sb3.algorithms.advantages import MAX_SCALED_ADVANTAGE, AdvantageScale
 from nlf_sb3.algorithms.injection import build_injected_rows
 from nlf_sb3.algorithms.rows import PolicyRows
+from nlf_sb3.config import as_injection
 from nlf_sb3.returns import discounted_returns
 from nlf_sb3.teachers import CallableExpert
 
@@ -464,7 +465,7 @@ def test_one_update_equals_a_hand_written_step(algorithm, injection, action, lab
     kwargs = {}
     if label_alpha is not None:
         kwargs = {"alpha": label_alpha, "expert": CallableExpert(EXPERTS[action], label="sample")}
-    model = make(algorithm, injected_env(action), injection=injection, injection_coef=0.7, **kwargs)
+    model = make(algorithm, injected_env(action), injection=replace(as_injection(injection), coef=0.7), **kwargs)
     (rollout,) = learn(model).rollouts
     rows = injected_by_hand(model, rollout, bounded=injection == "bounded")
     n, k = len(rollout), len(rows[0])
@@ -493,7 +494,7 @@ def test_one_update_equals_a_hand_written_step(algorithm, injection, action, lab
 def test_an_epoch_of_minibatches_sees_every_injected_row_once(injection):
     # So small a step that the losses stay where they are: the steps then add up to one.
     settings = {"learning_rate": 1e-3, "max_grad_norm": 1e9, "normalize_advantage": False, "vf_coef": 0.0}
-    model = make("PPO", injected_env(), injection=injection, batch_size=16, injection_coef=2.0, **settings)
+    model = make("PPO", injected_env(), injection=replace(as_injection(injection), coef=2.0), batch_size=16, **settings)
     before = twin_of(model.policy)
     (rollout,) = learn(model).rollouts
     rows = injected_by_hand(model, rollout, bounded=injection == "bounded")
@@ -536,7 +537,7 @@ def test_injected_rows_stay_out_of_the_critic(algorithm, injection):
 @pytest.mark.parametrize("coef", [1.0, 0.0])
 @pytest.mark.parametrize("injection", ["plain", "bounded"])
 def test_injected_rows_reach_the_critic_when_asked(injection, coef):
-    settings = {"injection": injection, "injection_coef": coef, "injection_vf_coef": 0.5}
+    settings = {"injection": replace(as_injection(injection), coef=coef, vf_coef=0.5)}
     model = make("A2C", injected_env(), max_grad_norm=1e9, learning_rate=1e-2, **settings)
     (rollout,) = learn(model).rollouts
     rows = injected_by_hand(model, rollout, bounded=injection == "bounded")
@@ -594,8 +595,7 @@ def test_reinforce_takes_returns_less_the_baseline(settings, injection, reductio
             "normalize_returns": False,
             "loss_reduction": reduction,
             "max_grad_norm": 0.05,
-            "injection": injection,
-            "injection_coef": 0.7,
+            "injection": replace(as_injection(injection), coef=0.7),
             "gamma": 0.9,
             "seed": 1,
             "device": "cpu",

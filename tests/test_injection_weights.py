@@ -26,11 +26,12 @@ from learners import ALGORITHMS, learner
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 import nlf_sb3
-from nlf_sb3 import ExpertSegment, FeedbackError, TrajectoryInjection
+from nlf_sb3 import ExpertSegment, FeedbackError, Injection, TrajectoryInjection
 from nlf_sb3.algorithms.advantages import AdvantageScale
 from nlf_sb3.algorithms.injection import build_injected_rows
 from nlf_sb3.algorithms.injection_weights import ExpertWeights
 from nlf_sb3.algorithms.rows import PolicyRows
+from nlf_sb3.config import as_injection
 from nlf_sb3.densities import in_policy_density
 from nlf_sb3.losses import truncated_importance_weight
 from nlf_sb3.teachers import CallableExpert, PolicyExpert
@@ -197,11 +198,11 @@ def rows_by_hand(model, rollout):
     return observations, actions, advantages, is_expert, log_probs
 
 
-@pytest.mark.parametrize("prefix", ["twice", "once"])
+@pytest.mark.parametrize("count_prefix", [True, False])
 @pytest.mark.parametrize("kind", ["none", "importance", "shaping", "shaping_negative"])
 @pytest.mark.parametrize("injection", ["plain", "bounded", "separate"])
-def test_one_update_equals_a_hand_written_step(injection, kind, prefix):
-    settings = {"injection": injection, "injection_weights": kind, "injection_prefix": prefix, "injection_coef": 0.7}
+def test_one_update_equals_a_hand_written_step(injection, kind, count_prefix):
+    settings = {"injection": replace(as_injection(injection), coef=0.7, row_weight=kind, count_prefix=count_prefix)}
     settings |= {"n_steps": 32, "learning_rate": 0.1, "max_grad_norm": 0.05, "use_rms_prop": False, "policy_kwargs": SGD}
     model = learner("A2C", injected(), **settings)
     capture = Capture()
@@ -225,7 +226,7 @@ def test_one_update_equals_a_hand_written_step(injection, kind, prefix):
         "shaping_negative": th.where(advantages < 0, shaped, ones),
     }[kind]
     weights = th.where(is_expert, of_experts, ones)
-    kept = is_expert if prefix == "once" else th.ones_like(is_expert)
+    kept = th.ones_like(is_expert) if count_prefix else is_expert
     assert 10 < is_expert.sum() < len(is_expert)
     policy_loss, other_terms = sb3_terms(model, rollout, batches_of(model, rollout)[0])
 
@@ -244,8 +245,8 @@ def test_one_update_equals_a_hand_written_step(injection, kind, prefix):
 def test_auto_is_what_injection_meant_before_there_was_a_choice(injection):
     kind = "shaping_negative" if injection == "bounded" else "none"
     models = [
-        learner("PPO", injected(), injection=injection, n_steps=32, **settings).learn(64)
-        for settings in ({}, {"injection_weights": kind})
+        learner("PPO", injected(), injection=either, n_steps=32).learn(64)
+        for either in (injection, replace(as_injection(injection), row_weight=kind))
     ]
     assert models[0].num_expert_steps > 10
     assert largest_difference(models[0].policy, models[1].policy) == 0.0
@@ -254,7 +255,11 @@ def test_auto_is_what_injection_meant_before_there_was_a_choice(injection):
 @pytest.mark.parametrize("algorithm", [name for name in ALGORITHMS if name != "MaskablePPO"])
 def test_every_algorithm_takes_importance_weights_and_a_prefix_that_counts_once(algorithm):
     policies = []
-    for settings in ({"injection_weights": "none"}, {"injection_weights": "importance"}, {"injection_prefix": "once"}):
+    for settings in (
+        {"injection": Injection(row_weight="none")},
+        {"injection": Injection(row_weight="importance")},
+        {"injection": Injection(count_prefix=False)},
+    ):
         model = learner(algorithm, injected(), **settings).learn(48)
         assert model.num_expert_steps > 10
         policies.append(th.cat([parameter.detach().flatten() for parameter in model.policy.parameters()]))
@@ -264,12 +269,12 @@ def test_every_algorithm_takes_importance_weights_and_a_prefix_that_counts_once(
 
 
 def test_an_episode_that_is_all_prefix_has_no_row_where_it_counts_once():
-    model = learner("A2C", injected(), injection_prefix="once")
+    model = learner("A2C", injected(), injection=Injection(count_prefix=False))
     watch(model)
     segment = three_steps(fork_step=3, expert_log_probs=np.zeros(0))
     model.rollout_buffer.segments = [(segment, list(segment.actions))]
     assert model._injected_rows() is None
-    model.injection_prefix = "twice"
+    model.injection = Injection(count_prefix=True)
     assert len(model._injected_rows()) == 3
 
 
@@ -290,8 +295,8 @@ def test_executed_rows_are_weighted_as_asked(injection, kind):
             self.weights = super()._takeover_weights(rows, is_executed, shapes)
             return self.weights
 
-    settings = {"injection_weights": kind, "injection_coef": 0.6, "n_steps": 32, "injection_max_weight": 0.9}
-    model = learner("A2C", injected(mode="takeover"), subclass=Watched, injection=injection, **settings).learn(64)
+    settings = {"injection": Injection(injection, coef=0.6, row_weight=kind, max_row_weight=0.9), "n_steps": 32}
+    model = learner("A2C", injected(mode="takeover"), subclass=Watched, **settings).learn(64)
     executed, actions = model.seen["executed"], model.seen["actions"]
     errors = (((actions - model.mean) / model.std) ** 2).sum(axis=1)
     log_prob = -0.5 * errors - np.log(model.std).sum(axis=1) - np.log(2 * np.pi)
@@ -363,14 +368,16 @@ def test_probabilities_are_those_within_the_masks(mode):
 
 @pytest.mark.parametrize("mode", ["fork", "takeover"])
 def test_an_expert_without_probabilities_is_refused_for_importance_weights(mode):
-    model = learner("A2C", injected(CallableExpert(box_expert), mode), injection_weights="importance", n_steps=32)
-    with pytest.raises(FeedbackError, match=r"environment .*injection_weights='importance' divides.*'shaping'"):
+    model = learner(
+        "A2C", injected(CallableExpert(box_expert), mode), injection=Injection(row_weight="importance"), n_steps=32
+    )
+    with pytest.raises(FeedbackError, match=r"environment .*injection.row_weight='importance' divides.*'shaping'"):
         model.learn(64)
 
 
 def test_segments_without_probabilities_may_be_passed_over():
     env = injected(CallableExpert(box_expert))
-    model = learner("A2C", env, injection_weights="importance", n_steps=32, on_error="skip").learn(64)
+    model = learner("A2C", env, injection=Injection(row_weight="importance"), n_steps=32, on_error="skip").learn(64)
     assert model.logger.name_to_value["feedback/skipped"] > 0
     assert model.num_expert_steps == 0
 
@@ -383,45 +390,31 @@ def test_probabilities_that_are_none_are_refused(model, log_probs):
 
 
 def test_a_takeover_has_no_copy_of_the_prefix():
-    with pytest.raises(FeedbackError, match=r"injection_prefix='once'.*there is no copy"):
-        learner("PPO", injected(mode="takeover"), injection_prefix="once").learn(1)
+    with pytest.raises(FeedbackError, match=r"injection.count_prefix: got False.*there is no copy"):
+        learner("PPO", injected(mode="takeover"), injection=Injection(count_prefix=False)).learn(1)
 
 
 @pytest.mark.parametrize("algorithm", ["PPO", "TRPO"])
 def test_signs_that_a_minibatch_decides_are_refused(algorithm):
-    settings = {"injection": "plain", "injection_weights": "shaping_negative"}
-    with pytest.raises(ValueError, match="goes by the sign"):
+    settings = {"injection": Injection("plain", row_weight="shaping_negative")}
+    with pytest.raises(ValueError, match="depends on the sign"):
         learner(algorithm, injected(mode="takeover"), **settings).learn(1)
     learner(algorithm, injected(mode="takeover"), **settings, normalize_advantage=False).learn(1)
 
 
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        ({"injection_weights": "retrace"}, "injection_weights: got 'retrace', expected one of 'auto', 'none', 'importance'"),
-        ({"injection_prefix": "never"}, "injection_prefix: got 'never', expected one of 'twice', 'once'"),
-        ({"injection_max_weight": 0.0}, "injection_max_weight: got 0.0, expected a finite number above 0"),
-        ({"injection_max_weight": np.inf}, "injection_max_weight: got inf, expected a finite number above 0"),
-    ],
-)
-def test_other_values_are_refused(settings, message):
-    with pytest.raises(ValueError, match=message):
-        learner("A2C", injected(), **settings)
-
-
 def test_the_choices_are_saved_and_loaded(tmp_path):
-    settings = {"injection_weights": "importance", "injection_max_weight": 2.0, "injection_prefix": "once"}
+    settings = {"injection": Injection(row_weight="importance", max_row_weight=2.0, count_prefix=False)}
     learner("A2C", injected(), **settings).save(tmp_path / "model")
     loaded = nlf_sb3.A2C.load(tmp_path / "model", device="cpu")
     assert {name: getattr(loaded, name) for name in settings} == settings
-    changed = nlf_sb3.A2C.load(tmp_path / "model", device="cpu", injection_prefix="twice")
-    assert (changed.injection_prefix, changed.injection_weights) == ("twice", "importance")
+    changed = nlf_sb3.A2C.load(tmp_path / "model", device="cpu", injection=Injection(count_prefix=True))
+    assert changed.injection == Injection(count_prefix=True)
     assert isinstance(sb3.A2C.load(tmp_path / "model", device="cpu").action_space, spaces.Box)
 
 
 def test_mean_weights_are_logged_where_somebody_chose_them():
     for kind, is_logged in (("auto", False), ("none", False), ("importance", True)):
-        model = learner("A2C", injected(), injection_weights=kind, n_steps=32).learn(64)
+        model = learner("A2C", injected(), injection=Injection(row_weight=kind), n_steps=32).learn(64)
         logged = model.logger.name_to_value.get("injection/weight_mean")
         assert (logged is not None) == is_logged
     assert 0.0 < logged < 1.0

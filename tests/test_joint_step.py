@@ -24,7 +24,7 @@ from helpers import (
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 import nlf_sb3
-from nlf_sb3 import REINFORCE, Demonstrations, FeedbackWrapper
+from nlf_sb3 import REINFORCE, Demonstrations, FeedbackWrapper, Imitation
 from nlf_sb3.teachers import CallableExpert
 
 N_STEPS, N_ENVS = 16, 2
@@ -197,7 +197,7 @@ def test_mode_labels_give_the_standard_deviation_no_gradient():
 
 
 def test_mode_labels_train_the_standard_deviation_when_asked():
-    model = make("A2C", vec_env("box", label="mode"), alpha=0.3, mode_trains_std=True)
+    model = make("A2C", vec_env("box", label="mode"), alpha=0.3, imitation=Imitation(mode_trains_std=True))
     rollout = update(model)
     joint_step_by_hand(model, rollout, 0.3, everywhere(rollout), of_expert(rollout, "box"))
     check(model, rollout)

@@ -25,7 +25,7 @@ from learners import ALGORITHMS, learner
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv
 
 import nlf_sb3
-from nlf_sb3 import Feedback, FeedbackError, FeedbackWrapper
+from nlf_sb3 import Feedback, FeedbackError, FeedbackWrapper, Imitation
 from nlf_sb3.teachers import BudgetTeacher, CallableExpert, ExpertTeacher, ScoreTeacher, TextTeacher, Transition
 
 ForkedWorkers = partial(SubprocVecEnv, start_method="fork")
@@ -279,8 +279,8 @@ def test_rules_that_weigh_labels_see_which_rows_the_budget_paid_for(imitation):
 
     expert = Asked()
     settings = {"n_steps": 16, "learning_rate": 0.1, "max_grad_norm": 0.05, "use_rms_prop": False, "policy_kwargs": SGD}
-    settings |= {"imitation_weights": [by_place], "alpha": 0.3, "max_expert_queries": 20}
-    model = learner("A2C", toys(), expert=expert, imitation=imitation, **settings)
+    settings |= {"imitation": Imitation(imitation, weights=[by_place]), "alpha": 0.3, "max_expert_queries": 20}
+    model = learner("A2C", toys(), expert=expert, **settings)
     capture = Rollouts()
     model.learn(32, callback=capture)
     (rollout,), (labelled,), (asked,) = capture.rollouts, seen, expert.asked

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nlf_sb3 import A2C, PPO, REINFORCE, TRPO, Demonstrations, FeedbackWrapper
+from nlf_sb3 import A2C, PPO, REINFORCE, TRPO, Demonstrations, FeedbackWrapper, Imitation, LabelReplay
 from nlf_sb3.algorithms.label_memory import LabelMemory, ShownRows
 from nlf_sb3.teachers import ExpertTeacher
 from tests.helpers import ToyEnv, assert_same_model, box_expert, discrete_expert, parameters_of
@@ -70,7 +70,7 @@ def model_of(algorithm, action="box", env=None, **arguments):
 def test_the_first_rollout_has_nothing_to_remember_and_the_second_has(algorithm):
     for rollouts in (1, 2):
         steps = 1 if algorithm is REINFORCE and rollouts == 1 else 32 * rollouts
-        with_memory = model_of(algorithm, expert=box_expert, label_memory=1000).learn(steps)
+        with_memory = model_of(algorithm, expert=box_expert, imitation=Imitation(replay=LabelReplay(1000))).learn(steps)
         without = model_of(algorithm, expert=box_expert).learn(steps)
         assert len(with_memory._memory) == with_memory.num_expert_queries > 0
         if rollouts == 1:
@@ -83,7 +83,8 @@ def test_remembered_rows_weigh_as_demonstrations_of_the_same_rows_do():
     """A memory of one rollout, replayed whole, equals these rows given as demonstrations."""
     losses = []
     for with_memory in (True, False):
-        model = model_of(A2C, expert=box_expert, label_memory=100 if with_memory else 0, learning_rate=0.0).learn(32)
+        imitation = Imitation(replay=LabelReplay(100) if with_memory else None)
+        model = model_of(A2C, expert=box_expert, imitation=imitation, learning_rate=0.0).learn(32)
         if with_memory:
             kept = model._memory.draw(32, np.random.default_rng(0))
         else:
@@ -97,13 +98,13 @@ def test_remembered_rows_weigh_as_demonstrations_of_the_same_rows_do():
 
 def test_labels_that_come_through_the_wrapper_are_remembered_and_the_unlabelled_are_not():
     env = FeedbackWrapper(ToyEnv("discrete"), ExpertTeacher(discrete_expert, probability=0.3))
-    model = model_of(PPO, env=env, label_memory=100).learn(96)
+    model = model_of(PPO, env=env, imitation=Imitation(replay=LabelReplay(100))).learn(96)
     assert 0 < len(model._memory) == model.num_expert_queries < 60
 
 
 def test_replay_says_how_many_are_drawn():
     drawn = []
-    model = model_of(PPO, expert=box_expert, label_memory=100, label_replay=0.5)
+    model = model_of(PPO, expert=box_expert, imitation=Imitation(replay=LabelReplay(100, per_step=0.5)))
     model.learn(32)
     draw = model._memory.draw
     model._memory.draw = lambda n, rng: drawn.append(n) or draw(n, rng)
@@ -112,7 +113,7 @@ def test_replay_says_how_many_are_drawn():
 
 
 def test_a_new_training_begins_with_an_empty_memory_and_a_longer_one_goes_on():
-    model = model_of(PPO, expert=box_expert, label_memory=1000).learn(64)
+    model = model_of(PPO, expert=box_expert, imitation=Imitation(replay=LabelReplay(1000))).learn(64)
     model.learn(32, reset_num_timesteps=False)
     assert len(model._memory) == 96
     model.learn(32)
@@ -120,33 +121,19 @@ def test_a_new_training_begins_with_an_empty_memory_and_a_longer_one_goes_on():
 
 
 def test_the_numbers_are_saved_and_the_memory_is_not(tmp_path):
-    model = model_of(PPO, expert=box_expert, label_memory=50, label_replay=2.0).learn(32)
+    model = model_of(PPO, expert=box_expert, imitation=Imitation(replay=LabelReplay(50, per_step=2.0))).learn(32)
     model.save(tmp_path / "model")
     loaded = PPO.load(tmp_path / "model", env=ToyEnv("box"), expert=box_expert)
-    assert (loaded.label_memory, loaded.label_replay) == (50, 2.0)
+    assert loaded.imitation.replay == LabelReplay(50, per_step=2.0)
     loaded.learn(32, reset_num_timesteps=False)
     assert len(loaded._memory) == 32
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"label_memory": -1}, "label_memory: got -1"),
-        ({"label_memory": 0.5}, "label_memory: got 0.5"),
-        ({"label_replay": -1.0}, "label_replay: got -1.0"),
-        ({"label_memory": 5, "imitation": "kl"}, "label_memory: got 5; it keeps actions"),
-    ],
-)
-def test_numbers_that_make_no_sense_are_refused(arguments, message):
-    with pytest.raises(ValueError, match=message):
-        model_of(PPO, **arguments)
 
 
 def test_recurrent_policies_can_t_use_rows_without_a_past():
     from nlf_sb3 import RecurrentPPO
 
-    with pytest.raises(ValueError, match="label_memory: got 10; remembered rows have no past"):
-        RecurrentPPO("MlpLstmPolicy", ToyEnv("box"), label_memory=10)
+    with pytest.raises(ValueError, match=r"imitation.replay: got LabelReplay\(.* Replayed labels have no past"):
+        RecurrentPPO("MlpLstmPolicy", ToyEnv("box"), imitation=Imitation(replay=LabelReplay(10)))
 
 
 def test_nobody_is_asked_where_nothing_is_imitated():

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from learners import is_finite, learner
 from stable_baselines3.common.vec_env import DummyVecEnv
 
-from nlf_sb3 import Demonstrations, MaskablePPO, TrajectoryInjection
+from nlf_sb3 import Demonstrations, Imitation, Injection, LabelReplay, MaskablePPO, TrajectoryInjection
 from nlf_sb3.algorithms.label_memory import LabelMemory, ShownRows, with_equal_masks
 from nlf_sb3.teachers import Expert
 
@@ -87,7 +87,9 @@ ORDERS = {"without, then with": (False, True), "with, then without": (True, Fals
 @pytest.mark.parametrize("is_dict", [False, True])
 @pytest.mark.parametrize("order", ORDERS)
 def test_masks_may_come_and_go_between_trainings(order, is_dict, tmp_path):
-    model = learner("MaskablePPO", DummyVecEnv([lambda: Counting(is_dict)]), expert=Wishes(), label_memory=64)
+    model = learner(
+        "MaskablePPO", DummyVecEnv([lambda: Counting(is_dict)]), expert=Wishes(), imitation=Imitation(replay=LabelReplay(64))
+    )
     for use_masking in ORDERS[order]:
         model.learn(24, use_masking=use_masking, reset_num_timesteps=False)
         # A remembered label that a mask of another step forbids would cost as much as all the rest together.
@@ -105,7 +107,7 @@ def test_masks_may_come_and_go_between_trainings(order, is_dict, tmp_path):
 def test_demonstrations_with_and_without_masks_go_with_either_memory(order, demonstrated_masks):
     shown = Demonstrations(np.zeros((4, 1), np.float32), np.array([0, 1, 0, 1]), action_masks=demonstrated_masks)
     env = DummyVecEnv([Counting])
-    model = learner("MaskablePPO", env, expert=Wishes(), label_memory=20, demonstrations=shown)
+    model = learner("MaskablePPO", env, expert=Wishes(), imitation=Imitation(replay=LabelReplay(20)), demonstrations=shown)
     for use_masking in ORDERS[order]:
         model.learn(24, use_masking=use_masking, reset_num_timesteps=False)
         assert 0 < model.logger.name_to_value["train/imitation_loss"] < 10
@@ -113,7 +115,7 @@ def test_demonstrations_with_and_without_masks_go_with_either_memory(order, demo
 
 def test_so_do_imitated_segments():
     env = DummyVecEnv([lambda: TrajectoryInjection(Counting(), Wishes(), 0.5, twin=Counting)])
-    model = learner("MaskablePPO", env, label_memory=20, expert_segments="imitate")
+    model = learner("MaskablePPO", env, imitation=Imitation(replay=LabelReplay(20)), injection=Injection(segments="imitate"))
     for use_masking in (False, True, False):
         model.learn(24, use_masking=use_masking, reset_num_timesteps=False)
         assert 0 < model.logger.name_to_value["train/imitation_loss"] < 10

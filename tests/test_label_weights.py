@@ -13,7 +13,7 @@ from stable_baselines3.common.distributions import (
     SquashedDiagGaussianDistribution,
 )
 
-from nlf_sb3 import A2C, PPO, REINFORCE, TRPO, Demonstrations
+from nlf_sb3 import A2C, PPO, REINFORCE, TRPO, Demonstrations, Imitation, LabelReplay
 from nlf_sb3.distributions import score_cosine
 from nlf_sb3.errors import FeedbackError
 from nlf_sb3.label_weights import (
@@ -121,7 +121,7 @@ def test_factors_are_multiplied_and_those_for_all_kept_apart():
 
 @pytest.mark.parametrize("wrong", [-1.0, np.nan, np.ones(2), np.array([1.0, 1.0, np.inf])], ids=str)
 def test_factors_that_make_no_sense_are_refused(wrong):
-    with pytest.raises(ValueError, match=r"imitation_weights: function gave .* expected a finite number of at least 0"):
+    with pytest.raises(ValueError, match=r"Imitation.weights: function gave .* expected a finite number of at least 0"):
         label_factors([lambda r: wrong], rollout([0.0] * 3))
 
 
@@ -135,8 +135,10 @@ def model_of(algorithm, action="box", **arguments):
 @pytest.mark.parametrize("algorithm", [PPO, A2C, REINFORCE, TRPO])
 def test_a_factor_for_all_rows_weighs_as_weights_do(algorithm):
     """Half the weight of every label by a rule for rows, by one for all, and by labels that weigh half are the same."""
-    by_rows = model_of(algorithm, expert=box_expert, imitation_weights=[lambda r: np.full(len(r.advantages), 0.5)]).learn(64)
-    by_number = model_of(algorithm, expert=box_expert, imitation_weights=[lambda r: 0.5]).learn(64)
+    by_rows = model_of(
+        algorithm, expert=box_expert, imitation=Imitation(weights=[lambda r: np.full(len(r.advantages), 0.5)])
+    ).learn(64)
+    by_number = model_of(algorithm, expert=box_expert, imitation=Imitation(weights=[lambda r: 0.5])).learn(64)
     plain = model_of(algorithm, expert=box_expert).learn(64)
     assert parameters_of(by_rows.policy).equal(parameters_of(by_number.policy))
     assert not parameters_of(by_rows.policy).equal(parameters_of(plain.policy))
@@ -145,17 +147,17 @@ def test_a_factor_for_all_rows_weighs_as_weights_do(algorithm):
 @pytest.mark.parametrize("algorithm", [PPO, A2C, REINFORCE, TRPO])
 def test_factors_of_nothing_leave_the_policy_gradient(algorithm):
     # alpha scales both alike where imitation has no weight, and Adam and RMSprop don't see a scale that stays.
-    weighed = model_of(algorithm, expert=box_expert, imitation_weights=[lambda r: 0.0], alpha=0.5)
+    weighed = model_of(algorithm, expert=box_expert, imitation=Imitation(weights=[lambda r: 0.0]), alpha=0.5)
     seen = []
-    weighed.imitation_weights = [lambda r: seen.append(len(r.advantages)) or 0.0]
+    weighed.imitation = Imitation(weights=[lambda r: seen.append(len(r.advantages)) or 0.0])
     weighed.learn(64)
     assert seen
     assert weighed.logger.name_to_value.get("feedback/label_weight_mean", 0.0) == 0.0
 
 
-def imitation_loss(*rules, **arguments):
+def imitation_loss(*rules, loss="nll", **arguments):
     """Of a first rollout, which rules don't change."""
-    model = model_of(A2C, imitation_weights=rules, learning_rate=0.0, **arguments).learn(32)
+    model = model_of(A2C, imitation=Imitation(loss, weights=rules), learning_rate=0.0, **arguments).learn(32)
     return model.logger.name_to_value["train/imitation_loss"]
 
 
@@ -174,7 +176,7 @@ def test_the_analytic_kl_is_weighed_row_by_row():
     def every_second(rollout):
         return (np.arange(len(rollout.advantages)) % 2).astype(float)
 
-    expert = {"expert": GaussianExpert(), "imitation": "kl"}
+    expert = {"expert": GaussianExpert(), "loss": "kl"}
     whole = imitation_loss(**expert)
     assert imitation_loss(lambda r: 0.5, **expert) == pytest.approx(whole / 2, rel=1e-5)
     assert 0 < imitation_loss(every_second, **expert) < whole
@@ -182,7 +184,7 @@ def test_the_analytic_kl_is_weighed_row_by_row():
 
 def test_a_rule_sees_the_rollout_as_it_is():
     seen = []
-    model = model_of(PPO, "discrete", expert=discrete_expert, imitation_weights=[lambda r: seen.append(r) or 1.0])
+    model = model_of(PPO, "discrete", expert=discrete_expert, imitation=Imitation(weights=[lambda r: seen.append(r) or 1.0]))
     model.learn(32)
     (one,) = seen
     assert one.advantages.mean() == pytest.approx(0.0, abs=1e-5)
@@ -203,22 +205,24 @@ def test_every_rule_trains_in_every_space(rules, action):
             "multibinary": np.zeros((n, 2), int),
         }[action]
 
-    model = model_of(PPO, action, expert=expert, imitation_weights=rules).learn(64)
+    model = model_of(PPO, action, expert=expert, imitation=Imitation(weights=rules)).learn(64)
     assert bool(th.isfinite(parameters_of(model.policy)).all())
 
 
 def test_rules_are_saved_with_their_state(tmp_path):
-    model = model_of(PPO, expert=box_expert, imitation_weights=[TrustGate(threshold=1.5), EntropyWeight(0.3)]).learn(64)
+    model = model_of(
+        PPO, expert=box_expert, imitation=Imitation(weights=[TrustGate(threshold=1.5), EntropyWeight(0.3)])
+    ).learn(64)
     model.save(tmp_path / "model")
     loaded = PPO.load(tmp_path / "model", env=ToyEnv("box"))
-    assert loaded.imitation_weights == list(model.imitation_weights)
-    assert loaded.imitation_weights[0].variance > 0
+    assert loaded.imitation == model.imitation
+    assert loaded.imitation.weights[0].variance > 0
 
 
 @pytest.mark.parametrize("wrong", ["trust", [0.5], TrustGate()], ids=str)
 def test_what_is_no_list_of_rules_is_refused(wrong):
-    with pytest.raises(ValueError, match=r"imitation_weights: got .* expected a list of rules"):
-        model_of(PPO, imitation_weights=wrong)
+    with pytest.raises(ValueError, match=r"Imitation.weights: got .* expected a list of rules"):
+        Imitation(weights=wrong)
 
 
 def test_impossible_settings_of_trust():
@@ -230,14 +234,14 @@ def test_impossible_settings_of_trust():
 
 def test_reinforce_s_rules_see_advantages_as_its_loss_takes_them():
     seen = []
-    model_of(REINFORCE, expert=box_expert, imitation_weights=[lambda r: seen.append(r.advantages) or 1.0]).learn(64)
+    model_of(REINFORCE, expert=box_expert, imitation=Imitation(weights=[lambda r: seen.append(r.advantages) or 1.0])).learn(64)
     assert seen[0].mean() == pytest.approx(0.0, abs=1e-5)
     assert seen[0].std() == pytest.approx(1.0, abs=1e-4)
 
 
 def test_a_new_training_trusts_anew():
-    model = model_of(PPO, expert=box_expert, imitation_weights=[TrustGate()]).learn(64)
-    trust = model.imitation_weights[0]
+    model = model_of(PPO, expert=box_expert, imitation=Imitation(weights=[TrustGate()])).learn(64)
+    trust = model.imitation.weights[0]
     trust.total = -1e6
     model.learn(32)
     assert trust.total > -1e5
@@ -248,7 +252,9 @@ def test_remembered_labels_keep_what_rules_said_of_their_rows_and_hear_what_they
     def halves(rollout):
         return (np.arange(len(rollout.advantages)) % 2).astype(float)
 
-    model = model_of(PPO, expert=box_expert, label_memory=100, imitation_weights=[halves, lambda r: 0.5]).learn(32)
+    model = model_of(
+        PPO, expert=box_expert, imitation=Imitation(weights=[halves, lambda r: 0.5], replay=LabelReplay(100))
+    ).learn(32)
     kept = model._memory.draw(32, np.random.default_rng(0))
     assert sorted(kept.weights.tolist()) == [0.0] * 16 + [1.0] * 16
     shown = []

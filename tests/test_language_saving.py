@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 import torch as th
 
+from nlf_sb3 import Injection
+
 pytest.importorskip("transformers")
 
 from helpers import assert_same_model, twin_of
@@ -27,11 +29,11 @@ CONTEXTS = TokenContexts.of_sequence([1, 2, 3], [1, 2, 3])
 @pytest.mark.parametrize("kwargs", [{}, {"lora": {"r": 2}}, {"reference": True, "temperature": 0.9, "top_k": 5}])
 @pytest.mark.parametrize(("make", "algorithm"), [(reinforce, REINFORCE), (ppo, PPO)])
 def test_a_saved_model_goes_on_as_it_would_have(make, algorithm, kwargs, tmp_path):
-    model = make(vec_env(info=EXPECTED), kwargs, expert_segments="imitate").learn(30)
+    model = make(vec_env(info=EXPECTED), kwargs, injection=Injection(segments="imitate")).learn(30)
     model.save(tmp_path / "model")
     loaded = algorithm.load(tmp_path / "model", env=vec_env(info=EXPECTED))
     assert_same_model(model, loaded)
-    assert loaded.expert_segments == "imitate"
+    assert loaded.injection.segments == "imitate"
     for name in ("get_distribution", "predict_values"):
         outputs = [getattr(one.policy, name)(CONTEXTS) for one in (model, loaded)]
         first, second = (getattr(output, "distribution", output) for output in outputs)

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 import torch as th
 
+from nlf_sb3 import Imitation, Injection, LabelReplay
+
 pytest.importorskip("transformers")
 
 from helpers import parameters_of, twin_of
@@ -79,7 +81,7 @@ def test_a_joint_step_on_language_is_the_loss_written_by_hand(conversation):
         vec_env(2, conversation, info=EXPECTED),
         SGD,
         alpha=0.3,
-        expert_segments="imitate",
+        injection=Injection(segments="imitate"),
         learning_rate=0.5,
         max_grad_norm=MAX_GRAD_NORM,
     )
@@ -115,7 +117,7 @@ def test_a_joint_ppo_step_on_language_is_the_loss_written_by_hand():
         vec_env(2, info=EXPECTED),
         {**SGD, "lora": {"r": 4, "init_lora_weights": False}},
         alpha=0.3,
-        expert_segments="imitate",
+        injection=Injection(segments="imitate"),
         learning_rate=0.5,
         max_grad_norm=MAX_GRAD_NORM,
         ent_coef=0.01,
@@ -137,7 +139,7 @@ def test_a_joint_ppo_step_on_language_is_the_loss_written_by_hand():
 
 
 def test_minibatches_are_one_forward_pass_over_their_sequences_and_one_over_the_experts():
-    model, seen = reinforce(vec_env(2, info=EXPECTED), batch_size=2, expert_segments="imitate"), []
+    model, seen = reinforce(vec_env(2, info=EXPECTED), batch_size=2, injection=Injection(segments="imitate")), []
     before = Before()
     train = model.train
 
@@ -158,7 +160,11 @@ def test_minibatches_are_one_forward_pass_over_their_sequences_and_one_over_the_
 
 
 def test_expected_responses_are_remembered():
-    model = reinforce(vec_env(2, info=EXPECTED), expert_segments="imitate", label_memory=20, label_replay=10.0)
+    model = reinforce(
+        vec_env(2, info=EXPECTED),
+        injection=Injection(segments="imitate"),
+        imitation=Imitation(replay=LabelReplay(20, per_step=10.0)),
+    )
     model.learn(1)
     assert len(model._memory) == 4 * len("ok.")
     drawn = model._memory.draw(3, np.random.default_rng(0))
@@ -187,7 +193,7 @@ def test_an_expected_response_that_is_too_long_is_refused_or_skipped():
 
 
 def test_plain_training_is_that_of_the_same_rollout_without_experts():
-    with_segments = reinforce(vec_env(info=EXPECTED), alpha=1.0, expert_segments="imitate").learn(60)
+    with_segments = reinforce(vec_env(info=EXPECTED), alpha=1.0, injection=Injection(segments="imitate")).learn(60)
     without = reinforce(vec_env()).learn(60)
     assert th.equal(parameters_of(with_segments.policy), parameters_of(without.policy))
 
@@ -208,10 +214,10 @@ def respond(model, env, observation):
     return info["response"]
 
 
-@pytest.mark.parametrize(("make", "expert_segments"), [(reinforce, "imitate"), (reinforce, "inject"), (ppo, "imitate")])
-def test_a_tiny_model_learns_what_is_expected(make, expert_segments):
+@pytest.mark.parametrize(("make", "segments"), [(reinforce, "imitate"), (reinforce, "inject"), (ppo, "imitate")])
+def test_a_tiny_model_learns_what_is_expected(make, segments):
     own = {"n_episodes": 8} if make is reinforce else {"n_steps": 12, "batch_size": 8}
-    model = make(vec_env(8, info=EXPECTED, right="ok"), learning_rate=5e-3, expert_segments=expert_segments, **own)
+    model = make(vec_env(8, info=EXPECTED, right="ok"), learning_rate=5e-3, injection=Injection(segments=segments), **own)
     model.learn(800)
     for prompt in ("hi", "hello there"):
         env = token_env((prompt,))
@@ -258,8 +264,8 @@ def test_rules_logs_and_workers_work_on_language(algorithm):
         env,
         n_steps=12,
         rollout_buffer_class=TokenRolloutBuffer,
-        expert_segments="imitate",
-        imitation_weights=[TrustGate()],
+        injection=Injection(segments="imitate"),
+        imitation=Imitation(weights=[TrustGate()]),
         log_gradients=True,
         seed=1,
         **own,

@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 
+from nlf_sb3 import Injection
+
 pytest.importorskip("transformers")
 
 import gymnasium as gym
@@ -46,7 +48,7 @@ def test_expected_responses_in_another_scale_are_refused(outer, words):
 @pytest.mark.parametrize("outer", [ScalesRewards, Shortens])
 def test_rewards_may_be_others_without_expected_responses_and_where_these_are_imitated(outer):
     reinforce(wrapped(outer)).learn(1)
-    assert reinforce(wrapped(outer, EXPECTED), expert_segments="imitate").learn(1).num_expert_steps > 0
+    assert reinforce(wrapped(outer, EXPECTED), injection=Injection(segments="imitate")).learn(1).num_expert_steps > 0
 
 
 @pytest.mark.parametrize("chain", [VecMonitor, lambda env: VecNormalize(VecNormalize(env, norm_obs=False), norm_obs=False)])

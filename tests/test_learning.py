@@ -11,7 +11,7 @@ from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 import nlf_sb3
-from nlf_sb3 import Demonstrations, FeedbackWrapper, TrajectoryInjection
+from nlf_sb3 import Demonstrations, FeedbackWrapper, Injection, TrajectoryInjection
 from nlf_sb3.teachers import CallableExpert, ExpertTeacher, PolicyExpert
 
 SEEDS = (0, 1)
@@ -92,7 +92,7 @@ def test_injected_trajectories_lift_reinforce():
     def env():
         return TrajectoryInjection(gym.make("CartPole-v1", max_episode_steps=200), cartpole_expert)
 
-    injected = mean_balance("REINFORCE", env, steps=1024, n_episodes=2, injection_coef=2.0)
+    injected = mean_balance("REINFORCE", env, steps=1024, n_episodes=2, injection=Injection(coef=2.0))
     assert injected >= mean_balance("REINFORCE", cartpole, steps=1024, n_episodes=2) + 10
 
 

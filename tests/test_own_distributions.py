@@ -31,7 +31,16 @@ from stable_baselines3.common.distributions import DiagGaussianDistribution
 from stable_baselines3.common.policies import ActorCriticPolicy, MultiInputActorCriticPolicy
 
 import nlf_sb3
-from nlf_sb3 import Demonstrations, Feedback, FeedbackError, FeedbackWrapper, TrajectoryInjection
+from nlf_sb3 import (
+    Demonstrations,
+    Feedback,
+    FeedbackError,
+    FeedbackWrapper,
+    Imitation,
+    Injection,
+    LabelReplay,
+    TrajectoryInjection,
+)
 from nlf_sb3.label_weights import AdvantageGate, EntropyWeight
 from nlf_sb3.teachers import CallableExpert
 from nlf_sb3.text import RuleInterpreter
@@ -118,7 +127,9 @@ def test_the_policy_acts_as_its_labels_say(algorithm, kind, labels):
 def test_samples_demonstrations_and_memory_train_what_acts(kind):
     shown = Demonstrations(np.zeros((8, 2), np.float32), np.full((8, 1), LABEL, np.float32), label="sample")
     env = some_labelled(StillEnv())
-    model = made("PPO", policy_class(kind), env, demonstrations=shown, label_memory=50, log_gradients=True).learn(600)
+    model = made(
+        "PPO", policy_class(kind), env, demonstrations=shown, imitation=Imitation(replay=LabelReplay(50)), log_gradients=True
+    ).learn(600)
     assert acts(model) == pytest.approx(LABEL, abs=0.05)
 
 
@@ -171,7 +182,14 @@ def test_injected_rows_and_weights_by_entropy_and_mode(kind, mode):
     twin = {"twin": StillEnv} if mode == "fork" else {}
     env = TrajectoryInjection(StillEnv(), expert(), 0.3, mode=mode, **twin)
     weights = [] if kind is IsBeta else [EntropyWeight()]
-    model = made("PPO", policy_class(kind), env, expert=expert(), imitation_weights=weights, injection_weights="shaping")
+    model = made(
+        "PPO",
+        policy_class(kind),
+        env,
+        expert=expert(),
+        imitation=Imitation(weights=weights),
+        injection=Injection(row_weight="shaping"),
+    )
     model.learn(160)
     assert bool(th.isfinite(parameters_of(model.policy)).all())
     assert model.num_expert_steps > 0
@@ -189,7 +207,9 @@ def test_gaussians_of_a_policys_own_making_are_known_ones(kind):
     sampling = Draws(lambda observations: np.full((len(observations), 1), LABEL, np.float32), label="sample")
     by_kl = made("PPO", policy_class(kind), StillEnv(), expert=sampling, imitation="kl").learn(600)
     assert acts(by_kl) == pytest.approx(LABEL, abs=0.05)
-    gated = made("PPO", policy_class(kind), StillEnv(), expert=expert(), imitation_weights=[AdvantageGate()]).learn(600)
+    gated = made("PPO", policy_class(kind), StillEnv(), expert=expert(), imitation=Imitation(weights=[AdvantageGate()])).learn(
+        600
+    )
     assert acts(gated) == pytest.approx(LABEL, abs=0.05)
     trained = []
     for closed_form in (True, False):
@@ -243,7 +263,7 @@ def test_a_policy_that_cant_be_imitated_is_refused_by_name(algorithm, kind):
         made(algorithm, policy_class(kind), some_labelled(StillEnv()))
 
 
-@pytest.mark.parametrize("settings", [{"imitation": "kl"}, {"imitation_weights": [AdvantageGate()]}])
+@pytest.mark.parametrize("settings", [{"imitation": "kl"}, {"imitation": Imitation(weights=[AdvantageGate()])}])
 def test_what_needs_means_or_logits_is_refused_where_there_are_none(settings):
     class Draws(CallableExpert):
         def distribution(self, observations):

@@ -8,6 +8,7 @@ import sys
 import textwrap
 import warnings
 import zipfile
+from dataclasses import replace
 
 import gymnasium as gym
 import numpy as np
@@ -28,7 +29,16 @@ from helpers import (
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 import nlf_sb3
-from nlf_sb3 import REINFORCE, Demonstrations, FeedbackError, FeedbackWrapper, LinearSchedule, TrajectoryInjection
+from nlf_sb3 import (
+    REINFORCE,
+    Demonstrations,
+    FeedbackError,
+    FeedbackWrapper,
+    Imitation,
+    Injection,
+    LinearSchedule,
+    TrajectoryInjection,
+)
 
 SMALL = {"A2C": {"n_steps": 8}, "PPO": {"n_steps": 32, "batch_size": 32, "n_epochs": 2}}
 OBSERVATIONS = np.random.default_rng(0).normal(size=(20, 4)).astype(np.float32)
@@ -100,7 +110,7 @@ def test_a_model_of_sb3_goes_on_with_feedback(algorithm, tmp_path):
         warnings.simplefilter("error")
         model = getattr(nlf_sb3, algorithm).load(tmp_path / "model", env=env, device="cpu")
     assert_same_model(model, theirs)
-    assert (model.alpha, model.imitation, model.injection) == (0.5, "nll", "bounded"), "our defaults"
+    assert (model.alpha, model.imitation, model.injection) == (0.5, Imitation(), Injection()), "our defaults"
     watch(model)
     model.learn(64, reset_num_timesteps=False)
     assert model.num_timesteps == 128
@@ -121,11 +131,8 @@ def test_a_model_of_sb3_goes_on_with_an_expert_given_to_load(algorithm, tmp_path
 
 SETTINGS = {
     "alpha": LinearSchedule(0.2, 0.9, end_fraction=0.5),
-    "imitation": "nll",
-    "injection": "plain",
-    "injection_coef": 0.3,
-    "injection_vf_coef": 0.1,
-    "mode_trains_std": True,
+    "imitation": Imitation("nll", mode_trains_std=True),
+    "injection": Injection("plain", coef=0.3, vf_coef=0.1),
     "on_error": "skip",
     "log_gradients": True,
 }
@@ -158,15 +165,15 @@ def test_the_analytic_kl_comes_back(tmp_path):
     model = make("PPO", imitation="kl")
     model.save(tmp_path / "model")
     loaded = nlf_sb3.PPO.load(tmp_path / "model", env=cartpole())
-    assert loaded.imitation == "kl"
+    assert loaded.imitation == Imitation("kl")
     with pytest.raises(FeedbackError, match="expert="):
         loaded.learn(32)
 
 
 def test_arguments_of_load_override_what_was_saved(tmp_path):
-    make("PPO", alpha=LinearSchedule(0.1, 0.2), injection="plain", injection_coef=0.3).save(tmp_path / "model")
+    make("PPO", alpha=LinearSchedule(0.1, 0.2), injection=Injection("plain", coef=0.3)).save(tmp_path / "model")
     loaded = nlf_sb3.PPO.load(tmp_path / "model", alpha=0.7, injection="separate", learning_rate=0.5)
-    assert (loaded.alpha, loaded.injection, loaded.injection_coef) == (0.7, "separate", 0.3)
+    assert (loaded.alpha, loaded.injection) == (0.7, Injection("plain", separate_step=True))
     assert loaded.policy.optimizer.param_groups[0]["lr"] == 3e-4  # SB3's own behaviour: the optimiser's state is loaded
     assert loaded.learning_rate == 0.5
 
@@ -175,6 +182,13 @@ def test_bad_arguments_of_load_are_refused(tmp_path):
     make("PPO").save(tmp_path / "model")
     with pytest.raises(ValueError, match="injection"):
         nlf_sb3.PPO.load(tmp_path / "model", injection="none")
+
+
+def test_a_field_of_what_was_saved_can_be_replaced(tmp_path):
+    make("PPO", injection=Injection("plain", coef=0.3)).save(tmp_path / "model")
+    saved = nlf_sb3.PPO.load(tmp_path / "model").injection
+    loaded = nlf_sb3.PPO.load(tmp_path / "model", injection=replace(saved, vf_coef=0.5))
+    assert loaded.injection == Injection("plain", coef=0.3, vf_coef=0.5)
 
 
 def test_a_constant_alpha_comes_back_as_one_that_says_the_same(tmp_path):
@@ -203,7 +217,7 @@ def test_experts_demonstrations_and_environments_stay_out_of_the_file(tmp_path):
         data = json.loads(file.read("data"))
     assert not {"expert", "demonstrations", "env", "rollout_buffer", *SETTINGS} & set(data)
     state = data["nlf_sb3"]
-    assert state["injection"] == "bounded", "one entry of our own, readable as plain data"
+    assert state["injection"]["weighting"] == "bounded", "one entry of our own, readable as plain data"
     assert ":serialized:" not in state
 
 

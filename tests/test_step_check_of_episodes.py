@@ -21,7 +21,7 @@ from odd_wrappers import (
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnvWrapper, VecFrameStack, VecMonitor, VecNormalize
 
-from nlf_sb3 import Feedback, FeedbackError, FeedbackWrapper, TrajectoryInjection
+from nlf_sb3 import Feedback, FeedbackError, FeedbackWrapper, Injection, TrajectoryInjection
 from nlf_sb3.algorithms.advantages import AdvantageScale
 from nlf_sb3.algorithms.injection import build_injected_rows
 from nlf_sb3.algorithms.rows import PolicyRows
@@ -61,7 +61,7 @@ def test_a_termination_that_becomes_a_time_limit_is_refused_around_forks():
 
 def test_rewards_of_episodes_that_are_only_imitated_may_be_others():
     env = DummyVecEnv([lambda: ScalesRewards(forked())])
-    assert learner("PPO", env, expert_segments="imitate").learn(48).num_expert_steps > 0
+    assert learner("PPO", env, injection=Injection(segments="imitate")).learn(48).num_expert_steps > 0
 
 
 @pytest.mark.parametrize("algorithm", ["PPO", "REINFORCE"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import gymnasium as gym
 import numpy as np
@@ -25,8 +25,9 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 import nlf_sb3
-from nlf_sb3 import TrajectoryInjection
+from nlf_sb3 import Injection, TrajectoryInjection
 from nlf_sb3.algorithms.advantages import MAX_SCALED_ADVANTAGE
+from nlf_sb3.config import as_injection
 from nlf_sb3.teachers import CallableExpert
 
 SGD = {"optimizer_class": th.optim.SGD}
@@ -305,19 +306,19 @@ def update_by_hand(model, capture, rollout, last, expert=None):
     actions = th.as_tensor(rollout.actions.swapaxes(0, 1).reshape(n_steps * rollout.rewards.shape[1], -1))
     weights = th.ones(len(advantages))
     old = policy.get_distribution(capture.observations)
-    if model.injection == "bounded":
+    if model.injection.weighting == "bounded":
         mean, std = advantages[own].mean(), advantages[own].std()
         advantages = th.where(executed, advantages.clamp(mean - 5 * std, mean + 5 * std), advantages)
         advantages = (advantages - mean) / (std + 1e-8) if model.normalize_advantage else advantages
         relative = th.exp((old.log_prob(actions) - old.log_prob(old.mode())) / actions.shape[1]).detach()
         shaped = th.where(advantages < 0, relative / (relative + 0.1), weights)
-        weights = th.where(executed, shaped * model.injection_coef / executed.sum(), weights / own.sum()) * len(weights)
+        weights = th.where(executed, shaped * model.injection.coef / executed.sum(), weights / own.sum()) * len(weights)
     old_log_prob = policy.get_distribution(capture.observations).log_prob(actions).detach()
-    value_weights = len(own) * (own / own.sum() + model.injection_vf_coef / model.vf_coef * executed / executed.sum())
+    value_weights = len(own) * (own / own.sum() + model.injection.vf_coef / model.vf_coef * executed / executed.sum())
     for batch in map(th.as_tensor, batches_of(model, capture)):
         distribution = policy.get_distribution(capture.observations[batch])
         log_prob, wanted = distribution.log_prob(actions[batch]), advantages[batch]
-        if model.injection == "plain" and model.normalize_advantage:  # as SB3 does, each minibatch by itself
+        if model.injection.weighting == "plain" and model.normalize_advantage:  # as SB3 does, each minibatch by itself
             wanted = (wanted - wanted.mean()) / (wanted.std() + 1e-8)
         losses = -wanted * log_prob
         if isinstance(model, sb3.PPO):
@@ -343,10 +344,10 @@ class CaptureAndLast(Capture):
 @pytest.mark.parametrize(
     ("algorithm", "settings"),
     [
-        ("A2C", {"injection": "bounded", "injection_coef": 0.6}),
-        ("A2C", {"injection": "plain", "normalize_advantage": True, "injection_vf_coef": 0.3}),
-        ("PPO", {"injection": "bounded", "injection_vf_coef": 0.2, "batch_size": 36, "n_epochs": 1}),
-        ("PPO", {"injection": "bounded", "injection_coef": 2.0, "batch_size": 12, "n_epochs": 2}),
+        ("A2C", {"injection": Injection("bounded", coef=0.6)}),
+        ("A2C", {"injection": Injection("plain", vf_coef=0.3), "normalize_advantage": True}),
+        ("PPO", {"injection": Injection("bounded", vf_coef=0.2), "batch_size": 36, "n_epochs": 1}),
+        ("PPO", {"injection": Injection("bounded", coef=2.0), "batch_size": 12, "n_epochs": 2}),
         ("PPO", {"injection": "plain", "batch_size": 12, "n_epochs": 2}),
         ("PPO", {"injection": "bounded", "normalize_advantage": False, "batch_size": 12, "alpha": 0.3}),
     ],
@@ -385,7 +386,7 @@ def test_one_update_of_reinforce_equals_a_hand_written_step(injection, reduction
     def one():
         return TrajectoryInjection(ToyEnv(bound=0.4, lengths=(7, 7)), box_expert, 0.2, mode="takeover")
 
-    settings = {"baseline": baseline, "loss_reduction": reduction, "injection": injection, "injection_coef": 0.6}
+    settings = {"baseline": baseline, "loss_reduction": reduction, "injection": replace(as_injection(injection), coef=0.6)}
     model = learner(
         "REINFORCE", DummyVecEnv([one]), subclass=watched("REINFORCE"), policy_kwargs=SGD, max_grad_norm=0.5, **settings
     )
@@ -448,6 +449,6 @@ def test_a_rollout_that_is_all_the_expert_s_leaves_the_critic_as_it_was(algorith
 @pytest.mark.parametrize("algorithm", [name for name in ALGORITHMS if name != "TRPO"])
 def test_the_expert_s_rows_reach_the_critic_when_asked(algorithm):
     kwargs = {"baseline": True} if algorithm == "REINFORCE" else {}
-    model = trained(algorithm, scripted(algorithm, p=1.0), injection_vf_coef=0.5, **kwargs)
+    model = trained(algorithm, scripted(algorithm, p=1.0), injection=Injection(vf_coef=0.5), **kwargs)
     before, after = model.settled[0].state, model.policy.state_dict()
     assert any(not th.equal(after[name], value) for name, value in critic_parameters(before).items())

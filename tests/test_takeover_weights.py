@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 
 import gymnasium as gym
 import numpy as np
@@ -13,8 +14,9 @@ from learners import learner
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 import nlf_sb3
-from nlf_sb3 import TrajectoryInjection
+from nlf_sb3 import Injection, TrajectoryInjection
 from nlf_sb3.algorithms.trust_region import SurrogateBatch
+from nlf_sb3.config import as_injection
 
 
 def cartpole(p=0.15, n_envs=1, **kwargs):
@@ -24,9 +26,9 @@ def cartpole(p=0.15, n_envs=1, **kwargs):
 # --- totals --------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("injection_coef", [1.0, 0.3])
+@pytest.mark.parametrize("coef", [1.0, 0.3])
 @pytest.mark.parametrize("factor", [1, 4, 8])
-def test_trpo_s_agent_and_expert_have_their_totals_at_any_sub_sampling(factor, injection_coef, monkeypatch):
+def test_trpo_s_agent_and_expert_have_their_totals_at_any_sub_sampling(factor, coef, monkeypatch):
     made = []
     make_rows = SurrogateBatch.rows
 
@@ -40,13 +42,13 @@ def test_trpo_s_agent_and_expert_have_their_totals_at_any_sub_sampling(factor, i
 
     monkeypatch.setattr(SurrogateBatch, "rows", watched_rows)
     env = cartpole(0.1, n_envs=4, mode="takeover", max_segment_steps=12)
-    model = learner("TRPO", env, n_steps=32, sub_sampling_factor=factor, injection_coef=injection_coef)
+    model = learner("TRPO", env, n_steps=32, sub_sampling_factor=factor, injection=Injection(coef=coef))
     model.learn(384)
     assert len(made) == 3
     for weights, executed in made:
         assert 0 < executed.sum() < len(executed)
         assert weights[~executed].sum() == pytest.approx(1.0, rel=1e-5)
-        assert 0 < weights[executed].sum() <= injection_coef * (1 + 1e-5)  # less where the expert did badly
+        assert 0 < weights[executed].sum() <= coef * (1 + 1e-5)  # less where the expert did badly
 
 
 # --- the scale of advantages ---------------------------------------------------------------------------
@@ -120,17 +122,22 @@ def always_one(observations):
     return np.ones(len(observations), np.int64)
 
 
-def critic_pull(algorithm, mode, **kwargs):
-    """How much more injection_vf_coef=0.3 than 0 moves the critic's last layer in one step of SGD, over the step's length."""
+def critic_pull(algorithm, mode, *, injection, **kwargs):
+    """How much more Injection(vf_coef=0.3) than 0 moves the critic's last layer in one step of SGD, over the step's length."""
     own = {"A2C": {"use_rms_prop": False}, "PPO": {"batch_size": 14, "n_epochs": 1}, "REINFORCE": {"baseline": True}}[
         algorithm
     ]
     length = {"n_episodes": 2} if algorithm == "REINFORCE" else {"n_steps": 14}
     twin = {"twin": OneEpisode} if mode == "fork" else {}
     layers = []
-    for injection_vf_coef in (0.3, 0.0):
+    for vf_coef in (0.3, 0.0):
         env = DummyVecEnv([lambda: TrajectoryInjection(OneEpisode(), always_one, 1.0, mode=mode, **twin)])
-        settings = {"gamma": 0.9, "max_grad_norm": 1e9, "learning_rate": 0.01, "injection_vf_coef": injection_vf_coef}
+        settings = {
+            "gamma": 0.9,
+            "max_grad_norm": 1e9,
+            "learning_rate": 0.01,
+            "injection": replace(as_injection(injection), vf_coef=vf_coef),
+        }
         sgd = {"optimizer_class": th.optim.SGD}
         model = learner(algorithm, env, policy_kwargs=sgd, **{**settings, **own, **length, **kwargs})
         before = copy.deepcopy(model.policy)
@@ -148,7 +155,7 @@ def pull_by_hand(policy, is_sum):
     return th.cat([gradient.flatten() for gradient in gradients]).numpy()
 
 
-@pytest.mark.parametrize(("injection", "injection_coef"), [("bounded", 0.0), ("bounded", 2.0), ("plain", 1.0)])
+@pytest.mark.parametrize(("injection", "coef"), [("bounded", 0.0), ("bounded", 2.0), ("plain", 1.0)])
 @pytest.mark.parametrize("mode", ["fork", "takeover"])
 @pytest.mark.parametrize(
     ("algorithm", "own"),
@@ -160,10 +167,8 @@ def pull_by_hand(policy, is_sum):
     ],
     ids=["A2C", "PPO", "REINFORCE mean", "REINFORCE sum"],
 )
-def test_the_critic_s_share_is_a_mean_over_the_expert_s_rows_whatever_else_is_set(
-    algorithm, own, mode, injection, injection_coef
-):
-    pull, policy = critic_pull(algorithm, mode, injection=injection, injection_coef=injection_coef, **own)
+def test_the_critic_s_share_is_a_mean_over_the_expert_s_rows_whatever_else_is_set(algorithm, own, mode, injection, coef):
+    pull, policy = critic_pull(algorithm, mode, injection=replace(as_injection(injection), coef=coef), **own)
     assert pull == pytest.approx(pull_by_hand(policy, own.get("loss_reduction") == "sum"), rel=2e-3, abs=2e-4)
 
 
@@ -174,7 +179,11 @@ def test_an_update_of_their_own_gives_the_critic_the_same_share():
 
 @pytest.mark.parametrize(("algorithm", "own"), [("PPO", {"vf_coef": 0.0}), ("REINFORCE", {"baseline": False})])
 def test_takeovers_without_a_value_loss_can_t_reach_the_critic(algorithm, own):
-    settings = {"injection_vf_coef": 0.5, **own, **({"normalize_returns": False} if algorithm == "REINFORCE" else {})}
+    settings = {
+        "injection": Injection(vf_coef=0.5),
+        **own,
+        **({"normalize_returns": False} if algorithm == "REINFORCE" else {}),
+    }
     model = learner(algorithm, cartpole(mode="takeover"), **settings)
-    with pytest.raises(ValueError, match=r"injection_vf_coef: got 0.5 where the value loss has no weight.*positive value"):
+    with pytest.raises(ValueError, match=r"injection.vf_coef: got 0.5 where the value loss has no weight.*positive value"):
         model.learn(14)

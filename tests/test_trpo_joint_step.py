@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import gymnasium as gym
 import numpy as np
@@ -15,7 +15,8 @@ from contrib_networks import log_prob_of
 from helpers import EXPERTS, largest_difference, step_by_hand
 from stable_baselines3.common.vec_env import DummyVecEnv
 
-from nlf_sb3 import Demonstrations, Feedback, FeedbackWrapper, TrajectoryInjection
+from nlf_sb3 import Demonstrations, Feedback, FeedbackWrapper, Imitation, TrajectoryInjection
+from nlf_sb3.config import as_injection
 from nlf_sb3.teachers import CallableExpert
 
 TOLERANCE = 1e-6
@@ -243,7 +244,7 @@ def test_where_sub_sampling_leaves_no_label_the_policy_gradient_counts_in_full()
 @pytest.mark.parametrize("alpha", [0.0, 0.3])
 @pytest.mark.parametrize("mode_trains_std", [False, True])
 def test_mode_labels_move_the_mean_only_unless_asked(mode_trains_std, alpha):
-    model = build("box", expert=EXPERTS["box"], alpha=alpha, mode_trains_std=mode_trains_std)
+    model = build("box", expert=EXPERTS["box"], alpha=alpha, imitation=Imitation(mode_trains_std=mode_trains_std))
     (rollout,) = learn(model)
     log_std = rollout.policy.log_std.detach().clone()
     fixed = not mode_trains_std
@@ -310,7 +311,12 @@ def test_injected_rows_are_rows_of_the_objective(alpha, injection):
     """And none of the critic's, whose steps on the agent's rows alone are compared here too."""
     env = DummyVecEnv([lambda: TrajectoryInjection(gym.make("NLFToyNarrowBox-v0"), EXPERTS["box"], 0.3)] * 2)
     expert = None if alpha is None else CallableExpert(EXPERTS["box"], label="sample")
-    settings = {**SETTINGS, "sub_sampling_factor": 2, "injection": injection, "injection_coef": 0.7, "expert": expert}
+    settings = {
+        **SETTINGS,
+        "sub_sampling_factor": 2,
+        "injection": replace(as_injection(injection), coef=0.7),
+        "expert": expert,
+    }
     model = make("TRPO", env, alpha=0.5 if alpha is None else alpha, **settings)
     (rollout,) = learn(model)
     rows = rollout.injected

@@ -11,7 +11,7 @@ from helpers import ToyEnv, box_expert, discrete_expert
 from learners import ALGORITHMS, NO_BOX, is_finite, learner
 from stable_baselines3.common.vec_env import DummyVecEnv
 
-from nlf_sb3 import FeedbackWrapper, TrajectoryInjection
+from nlf_sb3 import FeedbackWrapper, Imitation, LabelReplay, TrajectoryInjection
 from nlf_sb3.teachers import ExpertTeacher
 
 CHANNELS = ("none", "expert", "wrapper", "rare labels", "fork", "takeover", "guide", "memory")
@@ -54,7 +54,7 @@ def taught(algorithm, channel, n_envs=1, lengths=(3, 9), **kwargs):
     if channel in ("expert", "memory"):
         kwargs["expert"] = expert
     if channel == "memory" and algorithm != "RecurrentPPO":
-        kwargs["label_memory"] = 30
+        kwargs["imitation"] = Imitation(replay=LabelReplay(30))
     return learner(algorithm, DummyVecEnv([one] * n_envs), **kwargs)
 
 

@@ -9,7 +9,7 @@ from helpers import ToyEnv, box_expert, teacher
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnvWrapper, VecFrameStack, VecMonitor
 
-from nlf_sb3 import PPO, Demonstrations, Feedback, FeedbackError, FeedbackWrapper, TrajectoryInjection
+from nlf_sb3 import PPO, Demonstrations, Feedback, FeedbackError, FeedbackWrapper, Injection, TrajectoryInjection
 
 
 class Flip(gym.ActionWrapper):
@@ -114,7 +114,7 @@ def test_what_may_change_an_expert_s_rewards_alone_is_refused_unless_they_are_no
     env = DummyVecEnv([lambda: Clips(INNER["fork"]())])
     with pytest.raises(FeedbackError, match="TrajectoryInjection: Clips is around it"):
         learner(env)
-    assert learner(env, expert_segments="imitate").learn(48).num_expert_steps > 0
+    assert learner(env, injection=Injection(segments="imitate")).learn(48).num_expert_steps > 0
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,18 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 import nlf_sb3
 from benchmarks.gate.worlds import REMARKS, Walk, categorical_at, expert_actions, gaussian_at, recorded_rows
-from nlf_sb3 import Demonstrations, Feedback, FeedbackWrapper, TrajectoryInjection, label_weights, presets, schedules
+from nlf_sb3 import (
+    Demonstrations,
+    Feedback,
+    FeedbackWrapper,
+    Imitation,
+    Injection,
+    LabelReplay,
+    TrajectoryInjection,
+    label_weights,
+    presets,
+    schedules,
+)
 from nlf_sb3.teachers import Expert, ExpertTeacher
 from nlf_sb3.text import ActionNames, Dimension, HashedNgrams, RuleInterpreter, TextPrediction
 
@@ -143,7 +154,14 @@ for _algorithm in ALGORITHMS:
 for _algorithm in ("REINFORCE", "A2C", "PPO", "TRPO"):
     _settings = {"normalize_returns": False} if _algorithm == "REINFORCE" else {}
     add(f"takeover/{_algorithm}", _algorithm, injected("box", "takeover"), **_settings)
-add("labels/every row", "PPO", labelled("box", every=1), n_envs=3, mode_trains_std=True, log_gradients=True)
+add(
+    "labels/every row",
+    "PPO",
+    labelled("box", every=1),
+    n_envs=3,
+    imitation=Imitation(mode_trains_std=True),
+    log_gradients=True,
+)
 add("labels/multidiscrete", "PPO", labelled("multidiscrete"))
 add("labels/multibinary", "A2C", labelled("multibinary"), alpha=0.0)
 add("labels/dict", "PPO", labelled("box", is_dict=True))
@@ -153,16 +171,21 @@ add("expert/kl box", "PPO", Walk, expert=Gaussian(), imitation="kl")
 add("expert/kl discrete", "A2C", lambda: Walk("discrete"), expert=Categorical(), imitation="kl")
 add("expert/kl REINFORCE", "REINFORCE", Walk, expert=Gaussian(), imitation="kl", baseline=True)
 add("expert/limited", "PPO", Walk, expert=expert_actions("box"), max_expert_queries=30)
-add("memory/PPO", "PPO", labelled("box"), label_memory=50, label_replay=2.0)
-add("memory/MaskablePPO", "MaskablePPO", labelled("discrete"), label_memory=50)
+add("memory/PPO", "PPO", labelled("box"), imitation=Imitation(replay=LabelReplay(50, per_step=2.0)))
+add("memory/MaskablePPO", "MaskablePPO", labelled("discrete"), imitation=Imitation(replay=LabelReplay(50)))
 add(
     "weights/advantages",
     "PPO",
     labelled("box"),
-    imitation_weights=[label_weights.LargestAdvantage(), label_weights.EntropyWeight()],
+    imitation=Imitation(weights=[label_weights.LargestAdvantage(), label_weights.EntropyWeight()]),
 )
-add("weights/gate", "PPO", labelled("box"), imitation_weights=[label_weights.AdvantageGate()])
-add("weights/trust", "A2C", labelled("box"), imitation_weights=[label_weights.TrustGate(), label_weights.AdvantageSpread()])
+add("weights/gate", "PPO", labelled("box"), imitation=Imitation(weights=[label_weights.AdvantageGate()]))
+add(
+    "weights/trust",
+    "A2C",
+    labelled("box"),
+    imitation=Imitation(weights=[label_weights.TrustGate(), label_weights.AdvantageSpread()]),
+)
 add("alpha/progress", "PPO", labelled("box"), alpha=schedules.CosineSchedule(0.1, 1.0))
 add("alpha/updates", "A2C", labelled("box"), alpha=schedules.GeometricSchedule())
 add("alpha/switch", "PPO", labelled("box"), alpha=schedules.RandomSwitch(2, 6))
@@ -171,15 +194,22 @@ add("alpha/trial", "PPO", labelled("box"), alpha=schedules.Trial(0.2, fraction=0
 add("words/box", "PPO", spoken("box"), interpreter=RuleInterpreter(names_of("box")))
 add("words/discrete", "A2C", spoken("discrete"), interpreter=RuleInterpreter(names_of("discrete")))
 add("words/predicted", "PPO", spoken("box"), auxiliary_losses=[TextPrediction(HashedNgrams(16), coef=0.1)])
-for _weights in ("plain", "separate"):
-    add(f"fork/{_weights}", "PPO", injected("box"), injection=_weights, injection_vf_coef=0.25)
-add("fork/once", "PPO", injected("box"), injection_prefix="once", injection_coef=0.5)
-add("fork/importance", "A2C", injected("discrete", expert=Categorical()), injection_weights="importance")
-add("fork/imitated", "PPO", injected("box"), expert_segments="imitate", label_memory=40)
+for _name, _separate in (("plain", False), ("separate", True)):
+    _injection = Injection("plain", vf_coef=0.25, separate_step=_separate)
+    add(f"fork/{_name}", "PPO", injected("box"), injection=_injection)
+add("fork/once", "PPO", injected("box"), injection=Injection(coef=0.5, count_prefix=False))
+add("fork/importance", "A2C", injected("discrete", expert=Categorical()), injection=Injection(row_weight="importance"))
+add(
+    "fork/imitated",
+    "PPO",
+    injected("box"),
+    injection=Injection(segments="imitate"),
+    imitation=Imitation(replay=LabelReplay(40)),
+)
 add("fork/with labels", "PPO", lambda: FeedbackWrapper(injected("box")(), ExpertTeacher(expert_actions("box"))))
 add("fork/separate A2C", "A2C", injected("box"), injection="separate")
-add("takeover/plain", "PPO", injected("box", "takeover"), injection="plain", injection_vf_coef=0.5)
-add("takeover/cut", "A2C", injected("discrete", "takeover", max_segment_steps=2), injection_coef=0.5)
+add("takeover/plain", "PPO", injected("box", "takeover"), injection=Injection("plain", vf_coef=0.5))
+add("takeover/cut", "A2C", injected("discrete", "takeover", max_segment_steps=2), injection=Injection(coef=0.5))
 add("guide/PPO", "PPO", injected("box", "guide"))
 add("guide/MaskablePPO", "MaskablePPO", injected("discrete", "guide"))
 
@@ -228,7 +258,9 @@ def _loaded(trained: Any, **settings: Any) -> Any:
 @case("loaded/PPO")
 def _loaded_ppo() -> Any:
     alpha = schedules.PerformanceSchedule(5.0, worst_return=-20.0)
-    return _loaded(model("PPO", worlds(labelled("box")), alpha=alpha, imitation_weights=[label_weights.TrustGate()]))
+    return _loaded(
+        model("PPO", worlds(labelled("box")), alpha=alpha, imitation=Imitation(weights=[label_weights.TrustGate()]))
+    )
 
 
 @case("loaded/REINFORCE")
@@ -247,7 +279,7 @@ def _language() -> Any:
 def _language_ppo() -> Any:
     from benchmarks.gate.sentences import token_worlds
 
-    return token_worlds("PPO", expert_segments="imitate")
+    return token_worlds("PPO", injection=Injection(segments="imitate"))
 
 
 def learn(name: str, log: Callable[[Any], None]) -> Any:

@@ -1,4 +1,4 @@
-"""What every algorithm here adds to its Stable-Baselines3 original: the joint objective and injection in train()."""
+"""The joint objective and injection in ``train()``: a mixin for algorithms of Stable-Baselines3."""
 
 from __future__ import annotations
 
@@ -51,77 +51,48 @@ class Update:
 
 class FeedbackAlgorithm(SizesRollouts, TrainsOnInjected):
     """
-    Mix into an on-policy algorithm of SB3, in front of it. Arguments that are not listed here are the original's.
+    A mixin for an on-policy algorithm of SB3. It comes first among the base classes.
 
-    A rollout without any label or injected episode, and labels at ``alpha=1``, train exactly as the original does.
+    A rollout without labels and injected episodes trains exactly as the original does. With ``alpha=1`` labels change nothing
+    either. Arguments that are not listed here are the original's.
 
     :param policy: As in SB3
-    :param env: As in SB3; wrap it in :class:`~nlf_sb3.FeedbackWrapper` or
-        :class:`~nlf_sb3.TrajectoryInjection`, or neither
-    :param alpha: Weight of the policy gradient, 1 - alpha that of imitation, wherever a rollout holds
-        labels: a number in [0, 1], a function of the progress remaining, or an
-        :class:`~nlf_sb3.schedules.AdaptiveAlpha` (:mod:`nlf_sb3.schedules`), of which the model takes a copy.
-        Entropy and value terms keep their own coefficients.
-    :param expert: Labels every row of a rollout that has no label of its own, in one batched call.
-        Anything that :func:`~nlf_sb3.teachers.as_expert` takes
-    :param imitation: ``"nll"``: -log pi(a_E|s). ``"kl"``: the analytic KL(pi_E || pi), which needs an
-        ``expert`` that has a distribution
-    :param imitation_weights: What labels count beside their own weights: rules whose factors are multiplied
-        (:mod:`nlf_sb3.label_weights`), of which the model takes a copy
-    :param interpreter: Reads what people say (:mod:`nlf_sb3.text`): a step's words become a label where it has none, of the
-        weight of the reading's confidence, or of a negative one where the action is to become less likely
-    :param auxiliary_losses: Losses beside the objective, each with its own coefficient, which alpha doesn't touch
+    :param env: As in SB3. Wrap it in :class:`~nlf_sb3.FeedbackWrapper` or :class:`~nlf_sb3.TrajectoryInjection` for
+        feedback that comes with steps.
+    :param alpha: Weight of the policy gradient in a rollout that holds labels; imitation has the weight 1 - alpha. It is a
+        number in [0, 1], a function of the progress remaining, or an :class:`~nlf_sb3.schedules.AdaptiveAlpha`
+        (:mod:`nlf_sb3.schedules`), of which the model takes a copy. Entropy and value terms keep their own coefficients.
+    :param expert: Labels each row of a rollout that has no label yet, in one batched call. Anything that
+        :func:`~nlf_sb3.teachers.as_expert` takes.
+    :param demonstrations: Recorded rows for the imitation loss. A rollout of N rows draws at most N of them.
+    :param interpreter: Makes labels of remarks (:mod:`nlf_sb3.text`), for steps that have none. A label's weight is the
+        confidence of the reading. It is negative if the action is to become less likely.
+    :param auxiliary_losses: More losses, each with a coefficient that doesn't depend on alpha
         (:class:`~nlf_sb3.text.TextPrediction`)
-    :param demonstrations: Rows for the imitation loss that the agent needn't visit. A rollout of N rows
-        draws at most N of them.
-    :param expert_segments: What is made of the expert's episodes that come with steps
-        (:class:`~nlf_sb3.TrajectoryInjection`'s forks, expected responses of :class:`~nlf_sb3.language.TokenLevel`).
-        ``"inject"``: both its part and the shared one train by policy gradient, as injected rows. ``"imitate"``: the expert's
-        own steps are demonstrations of the rollout that brought them, of weight 1 each, and nothing is injected;
-        ``label_memory`` remembers them too
-    :param injection: How injected rows are weighted. ``"bounded"``: together as ``injection_coef``
-        times the agent's rows, however many there are, and with bounded rows
-        (:func:`~nlf_sb3.algorithms.injection.build_injected_rows`). ``"plain"``: each as one of the
-        agent's. ``"separate"``: plain, in an optimiser step of its own after the agent's update.
-    :param injection_coef: See ``injection``
-    :param injection_vf_coef: Weight of the expert's rows in the value loss, in the place of ``vf_coef``: it multiplies
-        the mean of their squared value errors (their sum, if ``loss_reduction="sum"``), whatever ``injection`` and
-        ``injection_coef`` are. They are an injected episode's rows, or those of a rollout that the expert acted in
-        (``mode="takeover"`` and ``"guide"``). Their returns are the expert's, so that by default they stay out of the critic.
-    :param injection_weights: What each of the expert's rows counts, whatever ``injection`` is. ``"none"``: 1, the paper's.
-        ``"importance"``: min(c, pi / pi_E), which needs the expert's own log-probabilities. ``"shaping"``: p / (p + 0.1),
-        p the density relative to the policy's mode. ``"shaping_negative"``: that where the advantage is negative, 1
-        elsewhere. ``"auto"``: ``"shaping_negative"`` if ``injection="bounded"``, else ``"none"``
-        (:class:`~nlf_sb3.algorithms.injection_weights.ExpertWeights`)
-    :param injection_max_weight: c of ``"importance"``
-    :param injection_prefix: ``"twice"``: the steps that a forked episode shares count as rows of the agent's and again as
-        rows of the episode, credited with what the expert made of them. ``"once"``: as rows of the agent's alone
-    :param max_expert_queries: How many labels may be had in one training, those of wrappers included: ``expert`` is not asked
-        for more. A rollout that the rest doesn't suffice for has it on rows drawn evenly. None for no limit
-    :param label_memory: How many labels of earlier rollouts are kept and imitated again, beside the rollout's own, as DAgger
-        aggregates them; the oldest make room. They stay in the scale that the policy saw them in, and are not saved with the
-        model. 0 for none
-    :param label_replay: Labels drawn from the memory for each row of a rollout
-    :param phases: Size of rollouts and minibatches, and learning rate, once imitation is over
-        (:class:`~nlf_sb3.schedules.TrainingPhases`): labels teach in short rollouts, the policy gradient in longer ones. For
-        algorithms that count a rollout's steps. None for the same size throughout
-    :param mode_trains_std: Let labels that are the expert's mode train the standard deviation too, and don't smooth those of
-        choices (:func:`~nlf_sb3.distributions.log_prob_of_mode`)
+    :param max_expert_queries: Most labels that a training may use, those of wrappers included. ``expert`` is not asked for
+        more. A rollout that exceeds them has labels on rows drawn evenly. None for no limit
     :param on_error: ``"raise"``, or ``"skip"`` to count bad feedback (``feedback/skipped``) and go on
-    :param log_gradients: Log both terms' gradient norms and their cosine, on the first minibatch of each
-        update. It costs two more backward passes there.
+    :param log_gradients: Log the norms of both terms' gradients and their cosine, on the first minibatch of each update. It
+        costs two more backward passes.
+    :param imitation: How labels are imitated: ``"nll"``, ``"kl"`` or an :class:`~nlf_sb3.Imitation`, of which the model takes
+        a copy
+    :param injection: How an expert's steps train the policy: ``"bounded"``, ``"plain"``, ``"separate"`` or an
+        :class:`~nlf_sb3.Injection`
+    :param phases: Sizes of rollouts and minibatches, and learning rate, once imitation is over
+        (:class:`~nlf_sb3.TrainingPhases`). For algorithms that count a rollout's steps. None for no change
     :raises FeedbackError: At the step that brought bad feedback
     """
 
     imitates_get_distribution = False
-    """Whether labels train ``policy.get_distribution``, and not what ``policy.evaluate_actions`` uses."""
+    """Whether labels train ``policy.get_distribution`` in the place of the distribution of ``policy.evaluate_actions``."""
 
     def _setup_model(self) -> None:
         super()._setup_model()
         check_policy(self)
 
     def _setup_learn(self, *args: Any, **kwargs: Any) -> Any:
-        check_policy(self)  # an expert or a wrapped environment may have come since
+        self._check_settings()  # an expert or a wrapped environment may have come since
+        check_policy(self)
         return super()._setup_learn(*args, **kwargs)
 
     def train(self) -> None:
@@ -134,7 +105,7 @@ class FeedbackAlgorithm(SizesRollouts, TrainsOnInjected):
 
     def _learn_from_rollout(self, alpha: float) -> None:
         weights = self._settle_takeovers()
-        imitation = self._imitation_term(alpha, is_settled=weights is not None and self.injection != "plain")
+        imitation = self._imitation_term(alpha, is_settled=weights is not None and self.injection.weighting != "plain")
         if imitation is not None:
             self._before_imitating()
         injected = self._injected_rows()
@@ -156,12 +127,12 @@ class FeedbackAlgorithm(SizesRollouts, TrainsOnInjected):
     def _update(self, update: Update) -> None:
         """One ``train()`` of the original, with what the feedback adds."""
         injection = None if update.injected is None else self._injection_term(update.injected, update.n_rows)
-        attached = None if self.injection == "separate" else injection
+        attached = None if self.injection.separate_step else injection
         if update.imitation is None and attached is None and update.weights is None and not update.has_auxiliary:
             self._train_original()
         else:
             self._train_with(update, attached)
-        if injection is not None and self.injection == "separate":
+        if injection is not None and self.injection.separate_step:
             self._separate_update(injection, update.alpha, update.n_rows)
 
     def _train_with(self, update: Update, attached: InjectionTerm | None) -> None:
@@ -182,7 +153,9 @@ class FeedbackAlgorithm(SizesRollouts, TrainsOnInjected):
         observer = self._gradient_observer(imitation, update.alpha)
         takes_batch = self.rollout_buffer.take_last_batch
         # Rows of takeovers are normalised already, by statistics that leave them out.
-        normalised = {"normalize_advantage": False} if update.weights is not None and self.injection != "plain" else {}
+        normalised = (
+            {"normalize_advantage": False} if update.weights is not None and self.injection.weighting != "plain" else {}
+        )
         ratios = None if update.weights is None else self._expert_ratios(update.weights)
         with (
             self._temporarily(**normalised),

@@ -33,7 +33,7 @@ class ChecksSteps(TellsProgress):
             check_wrapper_order(
                 self.env,
                 is_told_actions=self.expert is not None or self.demonstrations is not None,
-                pays_segments=self.expert_segments == "inject",
+                pays_segments=self.injection.segments == "inject",
             )
 
     def _setup_learn(self, *args: Any, **kwargs: Any) -> Any:
@@ -47,7 +47,7 @@ class ChecksSteps(TellsProgress):
             is_fresh=self._last_obs is not before,
             observations=self._last_obs,
             reads_text=self.interpreter is not None or len(self.auxiliary_losses) > 0,
-            pays_segments=self.expert_segments == "inject",
+            pays_segments=self.injection.segments == "inject",
         )
         return result
 

@@ -55,18 +55,17 @@ class CollectsFeedback(StagesInjection):
     def _setup_learn(
         self, total_timesteps: int, callback: Any = None, reset_num_timesteps: bool = True, *args: Any, **kwargs: Any
     ) -> Any:
-        if self.imitation == "kl" and self.expert is None:
+        if self.imitation.loss == "kl" and self.expert is None:
             raise FeedbackError(
                 "imitation='kl' needs expert=, an expert with a distribution. Pass one, or use imitation='nll'."
             )
-        self._check_settings()
         is_reset = reset_num_timesteps or self._last_obs is None
         result = super()._setup_learn(total_timesteps, callback, reset_num_timesteps, *args, **kwargs)
         assert self.env is not None
         if self.num_timesteps == 0:
             self.num_expert_queries = self.num_expert_steps = self._n_rollouts_trained = self._n_imitated = 0
             self._before_imitation = None
-            for rule in (self.alpha, *self.imitation_weights):
+            for rule in (self.alpha, *self.imitation.weights):
                 if hasattr(rule, "reset"):
                     rule.reset()
         self._episode_returns = []
@@ -155,7 +154,7 @@ class CollectsFeedback(StagesInjection):
             self._pass_over(env, FEEDBACK_KEY, feedback, Feedback, is_meant=is_meant_as(feedback, Feedback))
             return
         if feedback.expert_action is not None:
-            if self.imitation == "kl" and feedback.label == "mode":
+            if self.imitation.loss == "kl" and feedback.label == "mode":
                 raise FeedbackError(
                     "a label that is a mode has no analytic KL. Use imitation='nll' or an expert that samples."
                 )

@@ -14,9 +14,9 @@ class TrainsOnInjected(SettlesTakeovers):
     """Builds the rows and the term of a rollout's injected episodes from the algorithm's arguments."""
 
     def _injected_rows(self) -> InjectedRows | None:
-        if self.expert_segments == "imitate":
+        if self.injection.segments == "imitate":
             return None
-        with_prefix = self.injection_prefix == "twice"
+        with_prefix = self.injection.count_prefix
         segments = [kept for kept in self.rollout_buffer.segments if with_prefix or kept[0].fork_step < len(kept[0])]
         if not segments:
             return None
@@ -30,7 +30,7 @@ class TrainsOnInjected(SettlesTakeovers):
             agents_advantages=self._advantage_scale(),
             use_critic=self._uses_critic(),
             bootstrap_at_time_limit=self._bootstraps_at_time_limit(),
-            bounded=self.injection == "bounded",
+            bounded=self.injection.weighting == "bounded",
             weigh=self._expert_weights(),
             with_prefix=with_prefix,
         )
@@ -43,9 +43,9 @@ class TrainsOnInjected(SettlesTakeovers):
             rows,
             self._policy_losses,
             n_rows=n_rows,
-            coef=self.injection_coef if self.injection == "bounded" else None,
+            coef=self.injection.coef if self.injection.weighting == "bounded" else None,
             # What the term gives is scaled by N where losses are sums; this one is a sum over its own K rows.
-            vf_coef=self.injection_vf_coef * self._loss_scale(len(rows)) / self._loss_scale(n_rows),
+            vf_coef=self.injection.vf_coef * self._loss_scale(len(rows)) / self._loss_scale(n_rows),
             rng=self._feedback_rng,
         )
 

@@ -10,8 +10,9 @@ from stable_baselines3.common.vec_env import VecEnv
 from nlf_sb3.algorithms.advantages import AdvantageScale
 from nlf_sb3.algorithms.expert_ratios import PolicyLosses, check_likelihoods
 from nlf_sb3.algorithms.injected_episodes import Bootstrap, MakeRows, Prefix, episode_rows, expert_log_probs
-from nlf_sb3.algorithms.injection_weights import MAX_IMPORTANCE_WEIGHT, ExpertWeights, expert_weights
+from nlf_sb3.algorithms.injection_weights import ExpertWeights, expert_weights
 from nlf_sb3.algorithms.rows import InjectedRows, RowShare
+from nlf_sb3.config import MAX_IMPORTANCE_WEIGHT
 from nlf_sb3.densities import in_policy_density
 from nlf_sb3.distributions import log_relative_density
 from nlf_sb3.segments import ExpertSegment
@@ -48,7 +49,7 @@ def build_injected_rows(
     :param use_critic: Whether V is subtracted, and bootstraps; without it, it counts as 0
     :param bootstrap_at_time_limit: False if returns end at the time limit
     :param bounded: See above
-    :param weigh: Weighs the expert's rows; None for what ``injection_weights="auto"`` means
+    :param weigh: Weighs the expert's rows; None for the weights of ``row_weight="auto"``
     :param with_prefix: Whether the shared steps are rows too; if not, every episode has one of the expert's
     :return: Rows of all episodes, one after another
     """

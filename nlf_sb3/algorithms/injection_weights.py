@@ -1,4 +1,4 @@
-"""What an expert's rows count against the mismatch between the expert that drew them and the policy that learns."""
+"""Weights of an expert's rows, against the mismatch between the expert that drew them and the policy that learns."""
 
 from __future__ import annotations
 
@@ -8,15 +8,11 @@ import numpy as np
 import torch as th
 
 from nlf_sb3.algorithms.advantages import shaping_weights
+from nlf_sb3.config import MAX_IMPORTANCE_WEIGHT
 from nlf_sb3.errors import FeedbackError
 from nlf_sb3.losses import policy_shaping_weight, truncated_importance_weight
 
-MAX_IMPORTANCE_WEIGHT = 1.0
-"""Where ``"importance"`` cuts the ratio off by default: no row of the expert's then counts more than one of the agent's."""
-
 WeightKind = Literal["none", "importance", "shaping", "shaping_negative"]
-WEIGHT_KINDS = ("auto", "none", "importance", "shaping", "shaping_negative")
-"""Values of ``injection_weights``."""
 
 
 class ExpertWeights(NamedTuple):
@@ -76,10 +72,10 @@ class ExpertWeights(NamedTuple):
 
 def expert_weights(kind: str, bound: float, *, is_bounded: bool) -> ExpertWeights:
     """
-    :param kind: One of :data:`WEIGHT_KINDS`
+    :param kind: The ``row_weight`` of an :class:`~nlf_sb3.Injection`
     :param bound: c of ``"importance"``
-    :param is_bounded: Whether ``injection`` is ``"bounded"``, where ``"auto"`` means ``"shaping_negative"``; it means
-        ``"none"`` elsewhere
+    :param is_bounded: Whether its weighting is ``"bounded"``. ``"auto"`` then means ``"shaping_negative"``, and ``"none"``
+        otherwise.
     :return: The weights
     """
     chosen: Any = ("shaping_negative" if is_bounded else "none") if kind == "auto" else kind
@@ -95,9 +91,9 @@ def check_expert_log_probs(log_probs: Any, n_rows: int, what: str) -> None:
     """
     if log_probs is None:
         raise FeedbackError(
-            f"{what}: injection_weights='importance' divides by the expert's own probability of its actions, and it gave "
-            "none. Use an expert that has a distribution and samples (PolicyExpert with deterministic=False), or "
-            "injection_weights='shaping', which needs only the policy's."
+            f"{what}: injection.row_weight='importance' divides by the expert's own probability of its actions, and the "
+            "expert gave none. Use an expert that has a distribution and samples (PolicyExpert with deterministic=False), or "
+            "row_weight='shaping', which needs only the policy's."
         )
     values = np.asarray(log_probs)
     if values.shape != (n_rows,) or not np.isfinite(values).all():

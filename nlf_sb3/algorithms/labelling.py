@@ -36,7 +36,7 @@ class LabelsRollouts(ReadsRemarks):
     def _setup_learn(self, *args: Any, **kwargs: Any) -> Any:
         result = super()._setup_learn(*args, **kwargs)
         if self.num_timesteps == 0 or not hasattr(self, "_memory"):
-            self._memory = LabelMemory(self.label_memory)
+            self._memory = LabelMemory(0 if self.imitation.replay is None else self.imitation.replay.capacity)
         return result
 
     def _check_settings(self) -> None:
@@ -55,17 +55,17 @@ class LabelsRollouts(ReadsRemarks):
             return None  # labels that came by themselves are counted; nobody is asked for more
         self._read_remarks()
         if self.expert is not None and self._queries_left() > 0:
-            if self.imitation == "kl":
+            if self.imitation.loss == "kl":
                 distribution, asked = self._expert_distribution() or (None, None)
             else:
                 self._label_rollout()
-        remembered = self._memory.draw(round(self.label_replay * len(self.rollout_buffer.row_indices())), self._feedback_rng)
+        remembered = self._remembered()
         imitated = self._imitated_segments()
         shows = remembered is not None or self.demonstrations is not None or imitated is not None
         factors = self._label_factors(distribution, asked, shows, is_settled or self._advantages_are_normalised)
         if factors is None:
             self._remember()
-        if imitated is not None and self.label_memory:
+        if imitated is not None and self.imitation.replay is not None:
             self._memory.add(imitated)
         term = ImitationTerm(
             self.policy,
@@ -74,7 +74,7 @@ class LabelsRollouts(ReadsRemarks):
             expert_rows=asked,
             factors=None if factors is None else factors.shared * factors.of_rows,
             demonstrations=self._shown_rows([remembered, imitated], 1.0 if factors is None else factors.shared),
-            mode_trains_std=self.mode_trains_std,
+            mode_trains_std=self.imitation.mode_trains_std,
             closed_form=self.closed_form_imitation,
             rng=self._feedback_rng,
         )
@@ -84,14 +84,14 @@ class LabelsRollouts(ReadsRemarks):
         self, expert_distribution: Distribution | None, asked: np.ndarray | None, shows: bool, is_settled: bool
     ) -> LabelFactors | None:
         """
-        Weigh the rollout's labels by ``imitation_weights``; the factors, or None where there is nothing to weigh.
+        Weigh the rollout's labels by the rules of ``imitation``. Returns the factors, or None without labels or rules.
 
         :param expert_distribution: The expert's distribution on some rows, in their order, if it was asked for one
         :param asked: Flat indices of these rows, ``[n]``
         :param shows: Whether rows that the rollout doesn't hold are imitated too
         :param is_settled: Whether the buffer's advantages are already what the policy loss takes
         """
-        if not self.imitation_weights:
+        if not self.imitation.weights:
             return None
         buffer = self.rollout_buffer
         rows = buffer.row_indices()
@@ -115,7 +115,7 @@ class LabelsRollouts(ReadsRemarks):
             advantages = self._advantage_scale().as_used(th.as_tensor(advantages)).numpy()
         actions = raw_policy_actions(self.policy, buffer.take_rows(buffer.actions, rows))
         rollout = LabelledRollout(distribution, actions, labels, is_answered, advantages)
-        factors = label_factors(self.imitation_weights, rollout)
+        factors = label_factors(self.imitation.weights, rollout)
         steps, envs = rows % buffer.buffer_size, rows // buffer.buffer_size
         buffer.label_weights[steps, envs] *= factors.of_rows
         self._remember()  # what rules say of all rows they will say anew of remembered ones
@@ -191,14 +191,21 @@ class LabelsRollouts(ReadsRemarks):
     def _imitated_segments(self) -> ShownRows | None:
         """The expert's own steps in the rollout's episodes of its, if they are to be imitated."""
         segments = [segment for segment, _ in self.rollout_buffer.segments if segment.fork_step < len(segment)]
-        if self.expert_segments != "imitate" or not segments:
+        if self.injection.segments != "imitate" or not segments:
             return None
         assert self.env is not None
         return experts_steps(self.policy, self.env, segments)
 
+    def _remembered(self) -> ShownRows | None:
+        """Labels of earlier rollouts, drawn for this one; None if there are none."""
+        replay = self.imitation.replay
+        if replay is None:
+            return None
+        return self._memory.draw(round(replay.per_step * len(self.rollout_buffer.row_indices())), self._feedback_rng)
+
     def _remember(self) -> None:
-        """Keep this rollout's labels for those that come."""
-        if not self.label_memory:
+        """Keep this rollout's labels for later rollouts."""
+        if self.imitation.replay is None:
             return
         buffer, rows = self.rollout_buffer, self.rollout_buffer.row_indices()
         rows = rows[buffer.take_rows(buffer.label_kinds, rows) != NO_LABEL]

@@ -79,9 +79,9 @@ def _try(model: Any, observations: Any, actions: th.Tensor) -> None:
     if not hasattr(policy, "lstm_actor") and (model.imitates_get_distribution or not has_sb3s(policy, "get_distribution")):
         own = policy.get_distribution(observations).log_prob(actions)
         _compare(policy, "get_distribution", own, log_prob)
-    if model.imitation == "kl":
+    if model.imitation.loss == "kl":
         kl_divergence(_known_family(distribution), distribution)
-    if any(getattr(rule, "compares_actions", False) for rule in model.imitation_weights):
+    if any(getattr(rule, "compares_actions", False) for rule in model.imitation.weights):
         score_cosine(distribution, actions, actions)
 
 

@@ -40,15 +40,15 @@ class RecurrentPPO(JoinsSingleRow, sb3_contrib.RecurrentPPO):
 
     def _check_settings(self) -> None:
         super()._check_settings()
-        if self.label_memory:
+        if self.imitation.replay is not None:
             raise ValueError(
-                f"label_memory: got {self.label_memory!r}; remembered rows have no past, and RecurrentPPO's policy acts on "
-                "what it remembers. Leave it at 0."
+                f"imitation.replay: got {self.imitation.replay!r}. Replayed labels have no past, and RecurrentPPO's policy "
+                "acts on what it remembers. Leave replay at None."
             )
-        if self.expert_segments == "imitate":
+        if self.injection.segments == "imitate":
             raise ValueError(
-                "expert_segments: got 'imitate'; the steps that would be imitated have no past, and RecurrentPPO's policy "
-                "acts on what it remembers. Use expert_segments='inject'."
+                "injection.segments: got 'imitate'. The imitated steps would have no past, and RecurrentPPO's policy acts on "
+                "what it remembers. Use segments='inject'."
             )
         if self.demonstrations is not None:
             raise FeedbackError(

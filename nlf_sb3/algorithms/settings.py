@@ -6,18 +6,17 @@ import copy
 from collections.abc import Sequence
 from typing import Any, Literal, TypeVar
 
-import numpy as np
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.vec_env import VecEnv
 
 from nlf_sb3.action_names import ActionNames
 from nlf_sb3.algorithms.auxiliary import AuxiliaryLoss
-from nlf_sb3.algorithms.injection_weights import MAX_IMPORTANCE_WEIGHT, WEIGHT_KINDS, ExpertWeights, expert_weights
+from nlf_sb3.algorithms.injection_weights import ExpertWeights, expert_weights
+from nlf_sb3.config import Imitation, Injection, as_imitation, as_injection
 from nlf_sb3.demonstrations import Demonstrations
 from nlf_sb3.errors import FeedbackError
 from nlf_sb3.fast_dummy_vec_env import make_fast
 from nlf_sb3.foreign_vec_envs import innermost
-from nlf_sb3.label_weights import ImitationWeights
 from nlf_sb3.plain_state import from_plain, to_plain
 from nlf_sb3.schedules import AlphaSchedule, TrainingPhases, as_schedule, own_copy, schedule_from_state, schedule_to_state
 from nlf_sb3.teachers.any_expert import as_expert
@@ -30,31 +29,8 @@ SelfFeedbackSettings = TypeVar("SelfFeedbackSettings", bound="FeedbackSettings")
 STATE_KEY = "nlf_sb3"
 """Entry of a saved model that holds what SB3 doesn't know, as plain data."""
 
-_CHOICES = {
-    "imitation": ("nll", "kl"),
-    "injection": ("bounded", "plain", "separate"),
-    "expert_segments": ("inject", "imitate"),
-    "injection_weights": WEIGHT_KINDS,
-    "injection_prefix": ("twice", "once"),
-    "on_error": ("raise", "skip"),
-}
-_SAVED = (
-    "imitation",
-    "expert_segments",
-    "injection",
-    "injection_coef",
-    "injection_vf_coef",
-    "injection_weights",
-    "injection_max_weight",
-    "injection_prefix",
-    "max_expert_queries",
-    "label_memory",
-    "label_replay",
-    "mode_trains_std",
-    "on_error",
-    "log_gradients",
-)
-_AS_PLAIN_STATE = ("imitation_weights", "phases", "_phase")
+_SAVED = ("max_expert_queries", "on_error", "log_gradients")
+_AS_PLAIN_STATE = ("imitation", "injection", "phases", "_phase")
 """Dataclasses, which are saved by the values of their fields."""
 _PROGRESS = (
     "num_expert_queries",
@@ -81,50 +57,30 @@ class FeedbackSettings(OnPolicyAlgorithm):
         *args: Any,
         alpha: float | AlphaSchedule = 0.5,
         expert: Any = None,
-        imitation: Literal["nll", "kl"] = "nll",
-        imitation_weights: Sequence[ImitationWeights] = (),
+        demonstrations: Demonstrations | None = None,
         interpreter: Interpreter | None = None,
         auxiliary_losses: Sequence[AuxiliaryLoss] = (),
-        demonstrations: Demonstrations | None = None,
-        expert_segments: Literal["inject", "imitate"] = "inject",
-        injection: Literal["bounded", "plain", "separate"] = "bounded",
-        injection_coef: float = 1.0,
-        injection_vf_coef: float = 0.0,
-        injection_weights: Literal["auto", "none", "importance", "shaping", "shaping_negative"] = "auto",
-        injection_max_weight: float = MAX_IMPORTANCE_WEIGHT,
-        injection_prefix: Literal["twice", "once"] = "twice",
         max_expert_queries: int | None = None,
-        label_memory: int = 0,
-        label_replay: float = 1.0,
-        phases: TrainingPhases | None = None,
-        mode_trains_std: bool = False,
         on_error: Literal["raise", "skip"] = "raise",
         log_gradients: bool = False,
+        imitation: Literal["nll", "kl"] | Imitation = "nll",
+        injection: Literal["bounded", "plain", "separate"] | Injection = "bounded",
+        phases: TrainingPhases | None = None,
         **kwargs: Any,
     ) -> None:
         self.alpha = own_copy(alpha)
         self.expert: Expert | None = expert
-        self.imitation = imitation
-        self.imitation_weights = copy.deepcopy(imitation_weights)
+        self.demonstrations = demonstrations
         self.interpreter = interpreter
         self.auxiliary_losses = auxiliary_losses
-        self.demonstrations = demonstrations
-        self.expert_segments = expert_segments
-        self.injection = injection
-        self.injection_coef = injection_coef
-        self.injection_vf_coef = injection_vf_coef
-        self.injection_weights = injection_weights
-        self.injection_max_weight = injection_max_weight
-        self.injection_prefix = injection_prefix
         self.max_expert_queries = max_expert_queries
-        self.label_memory = label_memory
-        self.label_replay = label_replay
+        self.on_error = on_error
+        self.log_gradients = log_gradients
+        self.imitation: Imitation = copy.deepcopy(as_imitation(imitation))
+        self.injection: Injection = as_injection(injection)
         self.phases = phases
         self._first_size: tuple[int, int | None] | None = None
         self._phase: TrainingPhases | None = None
-        self.mode_trains_std = mode_trains_std
-        self.on_error = on_error
-        self.log_gradients = log_gradients
         self.num_expert_queries = 0
         self.num_expert_steps = 0
         self._n_rollouts_trained = 0
@@ -149,25 +105,14 @@ class FeedbackSettings(OnPolicyAlgorithm):
 
     def _check_settings(self) -> None:
         """Raise on settings that don't fit together, before any step is taken."""
-        for name, choices in _CHOICES.items():
-            if getattr(self, name) not in choices:
-                raise ValueError(f"{name}: got {getattr(self, name)!r}, expected one of {', '.join(map(repr, choices))}.")
+        # SB3's load and its users set attributes, which may be strings that stand for objects.
+        self.imitation, self.injection = as_imitation(self.imitation), as_injection(self.injection)
+        if self.on_error not in ("raise", "skip"):
+            raise ValueError(f"on_error: got {self.on_error!r}, expected 'raise' or 'skip'.")
         as_schedule(self.alpha)
-        _check_rules("imitation_weights", self.imitation_weights, "nlf_sb3.label_weights.TrustGate()")
-        _check_rules("auxiliary_losses", self.auxiliary_losses, "nlf_sb3.text.TextPrediction()")
+        self._check_auxiliary_losses()
         if self.interpreter is not None:
             _check_interpreter(self.interpreter, self.action_space)
-        check_whole_number("label_memory", self.label_memory, 0)
-        if self.label_memory and self.imitation == "kl":
-            raise ValueError(
-                f"label_memory: got {self.label_memory!r}; it keeps actions, and imitation='kl' asks for distributions. Use "
-                "imitation='nll', or leave it at 0."
-            )
-        for name in ("injection_coef", "injection_vf_coef", "label_replay"):
-            if not 0.0 <= getattr(self, name) < np.inf:
-                raise ValueError(f"{name}: got {getattr(self, name)!r}, expected a finite number of at least 0.")
-        if not 0.0 < self.injection_max_weight < np.inf:
-            raise ValueError(f"injection_max_weight: got {self.injection_max_weight!r}, expected a finite number above 0.")
         if self.max_expert_queries is not None:
             check_whole_number("max_expert_queries", self.max_expert_queries, 0)
         self._check_expert()
@@ -176,6 +121,13 @@ class FeedbackSettings(OnPolicyAlgorithm):
             self.demonstrations = self.demonstrations.checked(inner.observation_space, inner.action_space)
             self._own_demonstrations = self.demonstrations
 
+    def _check_auxiliary_losses(self) -> None:
+        losses = self.auxiliary_losses
+        if not isinstance(losses, Sequence) or not all(map(callable, losses)):
+            raise ValueError(
+                f"auxiliary_losses: got {losses!r}, expected a list of losses such as [nlf_sb3.text.TextPrediction()]."
+            )
+
     def _check_expert(self) -> None:
         """Make an expert of what was given, and raise if it can't teach here."""
         if self.expert is None:
@@ -183,15 +135,17 @@ class FeedbackSettings(OnPolicyAlgorithm):
         self.expert = as_expert(self.expert)
         if self.env is not None:
             self.expert.check_spaces(innermost(self.env).observation_space, self.action_space)
-        if self.imitation == "kl" and _has_no_distribution(self.expert):
+        if self.imitation.loss == "kl" and _has_no_distribution(self.expert):
             raise FeedbackError(
                 f"imitation='kl' needs an expert with a distribution, and {type(self.expert).__name__} has none "
                 "(or acts with its mode). Use a stochastic expert, or imitation='nll'."
             )
 
     def _expert_weights(self) -> ExpertWeights:
-        """What the arguments say of the expert's rows."""
-        return expert_weights(self.injection_weights, self.injection_max_weight, is_bounded=self.injection == "bounded")
+        """The weights of the expert's rows."""
+        return expert_weights(
+            self.injection.row_weight, self.injection.max_row_weight, is_bounded=self.injection.weighting == "bounded"
+        )
 
     def _excluded_save_params(self) -> list[str]:
         own = ["alpha", "expert", "interpreter", "auxiliary_losses", "demonstrations", *_AS_PLAIN_STATE, *_SAVED, *_PROGRESS]
@@ -237,14 +191,9 @@ class FeedbackSettings(OnPolicyAlgorithm):
             for name in _AS_PLAIN_STATE:
                 if name in state and name not in kwargs:
                     setattr(model, name, from_plain(state[name]))
-        model.alpha, model.imitation_weights = own_copy(model.alpha), copy.deepcopy(model.imitation_weights)
+        model.alpha, model.imitation = own_copy(model.alpha), copy.deepcopy(model.imitation)
         model._check_settings()
         return model
-
-
-def _check_rules(name: str, given: Any, example: str) -> None:
-    if not isinstance(given, Sequence) or not all(map(callable, given)):
-        raise ValueError(f"{name}: got {given!r}, expected a list of rules such as [{example}].")
 
 
 def _check_interpreter(interpreter: Any, space: Any) -> None:

@@ -60,18 +60,18 @@ class StagesInjection(ChecksSteps):
         here = sorted(modes - {"fork"})
         if here:
             self._check_takeovers(here[0])
-        if here and "fork" not in modes and self.injection_prefix != "twice":
+        if here and "fork" not in modes and not self.injection.count_prefix:
             raise FeedbackError(
-                f"injection_prefix={self.injection_prefix!r} leaves out a forked episode's copy of the agent's steps; with "
-                f"mode={here[0]!r} there is no copy. Leave injection_prefix at its default."
+                f"injection.count_prefix: got {self.injection.count_prefix!r}, which leaves out a forked episode's copy of "
+                f"the agent's steps. With mode={here[0]!r} there is no copy. Leave count_prefix at its default."
             )
 
     def _check_takeovers(self, mode: str) -> None:
         """Raise on settings that don't go with an expert's steps as rows of the rollout."""
-        if self.injection == "separate":
+        if self.injection.separate_step:
             raise FeedbackError(
-                f"injection='separate' gives forked episodes an update of their own; with mode={mode!r} the expert's steps "
-                "are rows of the rollout. Use injection='bounded' or 'plain'."
+                f"injection.separate_step: got {self.injection.separate_step!r}, which is for forked episodes. With "
+                f"mode={mode!r} the expert's steps are rows of the rollout. Use injection='bounded' or 'plain'."
             )
 
     def _injection_modes(self) -> set[str]:

@@ -49,28 +49,28 @@ class SettlesTakeovers(LabelsRollouts):
 
     Their old log-probability is the policy's own. The agent's rows before a takeover end there and bootstrap from V; those
     after it are on-policy to the end, and what they return is part of what the expert's own rows return.
-    Executed rows stay out of the critic, unless ``injection_vf_coef`` lets them in, and are weighted as injected rows are
-    (``injection``), by the agent's own statistics.
+    Executed rows stay out of the critic, unless ``injection.vf_coef`` lets them in, and are weighted as injected rows are
+    (``injection.weighting``), by the agent's own statistics.
     """
 
     def _check_takeovers(self, mode: str) -> None:
         super()._check_takeovers(mode)
-        if self.injection_vf_coef and not (self.vf_coef and self._uses_critic()):
+        if self.injection.vf_coef and not (self.vf_coef and self._uses_critic()):
             raise ValueError(
-                f"injection_vf_coef: got {self.injection_vf_coef!r} where the value loss has no weight (vf_coef=0, or "
+                f"injection.vf_coef: got {self.injection.vf_coef!r} where the value loss has no weight (vf_coef=0, or "
                 "REINFORCE without baseline=True). With mode='takeover' or 'guide' the expert's rows are rows of that loss. "
-                "Give vf_coef a positive value, or leave injection_vf_coef at 0."
+                "Give vf_coef a positive value, or leave injection.vf_coef at 0."
             )
         self._check_signs()
 
     def _check_signs(self) -> None:
         """Raise where weights go by an advantage's sign that only a minibatch will give it."""
-        normalises_later = self.injection == "plain" and bool(getattr(self, "normalize_advantage", False))
+        normalises_later = self.injection.weighting == "plain" and bool(getattr(self, "normalize_advantage", False))
         if normalises_later and self._expert_weights().kind == "shaping_negative":
             raise ValueError(
-                "injection_weights='shaping_negative' goes by the sign of an advantage. With injection='plain' and "
-                "normalize_advantage=True the rows of takeovers get theirs minibatch by minibatch. Use "
-                "injection_weights='shaping', injection='bounded' or normalize_advantage=False."
+                "injection.row_weight: got 'shaping_negative', which depends on the sign of an advantage. With "
+                "weighting='plain' and normalize_advantage=True only a minibatch decides on the sign. Use "
+                "row_weight='shaping', weighting='bounded' or normalize_advantage=False."
             )
 
     def _settle_takeovers(self) -> TakeoverWeights | None:
@@ -109,7 +109,7 @@ class SettlesTakeovers(LabelsRollouts):
 
     def _record_weights(self, weights: th.Tensor) -> None:
         """Log what injected rows count, if somebody chose their weights: unlikely actions may count next to nothing."""
-        if self.injection_weights not in ("auto", "none"):
+        if self.injection.row_weight not in ("auto", "none"):
             self.logger.record("injection/weight_mean", weights.mean().item())
 
     def _check_executed(self, rows: np.ndarray) -> None:
@@ -140,7 +140,7 @@ class SettlesTakeovers(LabelsRollouts):
 
     def _bring_onto_agents_scale(self, rows: np.ndarray, executed: np.ndarray) -> None:
         """Bound the executed rows' advantages, and normalise all by the agent's mean and standard deviation."""
-        if self.injection == "plain":
+        if self.injection.weighting == "plain":
             return
         buffer = self.rollout_buffer
         advantages = buffer.take_rows(buffer.advantages, rows)
@@ -174,14 +174,14 @@ class SettlesTakeovers(LabelsRollouts):
         if len(own):
             value[own] = share(self._loss_scale(len(own)), len(own))
         if len(experts):
-            vf_factor = self.injection_vf_coef / self.vf_coef if self.injection_vf_coef else 0.0
+            vf_factor = self.injection.vf_coef / self.vf_coef if self.injection.vf_coef else 0.0
             value[experts] = vf_factor * share(self._loss_scale(len(experts)), len(experts))
-        if self.injection == "bounded":
+        if self.injection.weighting == "bounded":
             agents_total = self._loss_scale(max(len(own), 1))  # of one row, where the agent has none
             if len(own):
                 policy[own] = share(agents_total, len(own))
             if len(experts):
-                policy[experts] *= share(self.injection_coef * agents_total, len(experts))
+                policy[experts] *= share(self.injection.coef * agents_total, len(experts))
         return TakeoverWeights(is_executed, policy, value, lambda taken: self._takeover_weights(taken, is_executed, shapes))
 
     def _uses_critic(self) -> bool:

@@ -31,8 +31,8 @@ class TRPO(FeedbackAlgorithm, sb3_contrib.TRPO):
     the joint objective's. The trust region holds on the states of all these rows. The critic is trained on the agent's
     rows alone. N and M are counted after ``sub_sampling_factor``.
 
-    ``imitation="kl"``, ``injection="separate"``, ``injection_vf_coef``, ``log_gradients`` and ``auxiliary_losses`` have no
-    meaning here and are refused.
+    ``imitation="kl"``, ``injection="separate"``, ``Injection(vf_coef=...)``, ``log_gradients`` and ``auxiliary_losses`` have
+    no meaning here and are refused.
     """
 
     imitates_get_distribution = True
@@ -40,28 +40,29 @@ class TRPO(FeedbackAlgorithm, sb3_contrib.TRPO):
     def _check_settings(self) -> None:
         super()._check_settings()
         refused = {
-            "imitation": self.imitation == "kl",
-            "injection": self.injection == "separate",
-            "injection_vf_coef": self.injection_vf_coef != 0.0,
-            "log_gradients": self.log_gradients,
-            "auxiliary_losses": len(self.auxiliary_losses) > 0,
+            "imitation.loss": (self.imitation.loss, "nll"),
+            "injection.separate_step": (self.injection.separate_step, False),
+            "injection.vf_coef": (self.injection.vf_coef, 0.0),
+            "log_gradients": (self.log_gradients, False),
+            "auxiliary_losses": (list(self.auxiliary_losses), []),
         }
-        for name in (name for name, is_refused in refused.items() if is_refused):
-            raise ValueError(
-                f"{name}: got {getattr(self, name)!r}, which TRPO can't use: its line search tests one objective on rows of "
-                "actions. Leave it at its default."
-            )
+        for name, (value, default) in refused.items():
+            if value != default:
+                raise ValueError(
+                    f"{name}: got {value!r}, which TRPO can't use: its line search tests one objective on rows of actions. "
+                    f"Leave it at {default!r}."
+                )
 
     def _update(self, update: Update) -> None:
-        is_settled = update.weights is not None and self.injection != "plain"  # advantages are normalised already
+        is_settled = update.weights is not None and self.injection.weighting != "plain"  # advantages are normalised already
         batch = SurrogateBatch(
             self.policy,
             self.rollout_buffer,
             update,
             keep_every=self.sub_sampling_factor,
             normalizes=self.normalize_advantage and not is_settled,
-            injection_coef=self.injection_coef if self.injection == "bounded" else None,
-            mode_trains_std=self.mode_trains_std,
+            injection_coef=self.injection.coef if self.injection.weighting == "bounded" else None,
+            mode_trains_std=self.imitation.mode_trains_std,
         )
         critics_not = None if update.weights is None else update.weights.executed
         with (

@@ -8,6 +8,8 @@ import inspect
 from collections.abc import Collection
 from typing import Any
 
+from nlf_sb3.experiments.fields import field_names
+
 
 def parse_pair(pair: str, *, given: str | None = None) -> tuple[str, Any]:
     """
@@ -46,7 +48,8 @@ def check_name(key: str, known: Collection[str], *, what: str) -> None:
 def argument_names(algorithm: type[Any]) -> set[str]:
     """
     :param algorithm: A class
-    :return: Names of its constructor's arguments, along its base classes as far as they pass keywords on
+    :return: Names of its constructor's arguments, along its base classes as far as they pass keywords on, and of the fields
+        of those that are objects
     """
     names: set[str] = set()
     for base in algorithm.__mro__:
@@ -60,4 +63,4 @@ def argument_names(algorithm: type[Any]) -> set[str]:
         }
         if all(parameter.kind is not parameter.VAR_KEYWORD for parameter in parameters):
             break
-    return names - {"self"}
+    return (names | field_names(names)) - {"self"}

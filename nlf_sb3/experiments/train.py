@@ -54,7 +54,8 @@ class Train:
     """feedback: arguments that learn fast from feedback. none: Stable-Baselines3's defaults."""
     set: tuple[str, ...] = ()
     """One more argument of the algorithm, KEY=VALUE with a value as in Python, as often as there are arguments:
-    --set n_steps=64 --set policy_kwargs='{"net_arch": [32]}'."""
+    --set n_steps=64 --set policy_kwargs='{"net_arch": [32]}'. Fields of its objects have a dot:
+    --set injection.coef=0.5 --set imitation.replay.capacity=10000."""
     timesteps: int = 100_000
     """Steps of the environments, together. With --resume it may be larger than before."""
     n_envs: int = 1

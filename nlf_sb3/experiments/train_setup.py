@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,10 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecNormalize
 
 import nlf_sb3
 from nlf_sb3 import presets
+from nlf_sb3.config import as_imitation
 from nlf_sb3.demonstrations import Demonstrations
 from nlf_sb3.experiments.arguments import argument_names, check_name, parse_pair
+from nlf_sb3.experiments.fields import with_fields
 from nlf_sb3.experiments.train import Train
 from nlf_sb3.experiments.train_method import METHODS_OF_THE_WRAPPER, method_of, parse_alpha
 from nlf_sb3.teachers import Expert, LQRExpert, NearestStateExpert, PolicyExpert
@@ -26,7 +29,7 @@ from nlf_sb3.teachers.experts import single_row
 from nlf_sb3.validation import check_actions
 from nlf_sb3.wrappers import TrajectoryInjection
 
-_OPTIONS_OF_THEIR_OWN = ("env", "alpha", "imitation", "expert", "demonstrations", "seed", "device")
+_OPTIONS_OF_THEIR_OWN = ("env", "alpha", "imitation", "imitation.loss", "expert", "demonstrations", "seed", "device")
 _NOT_TO_SET = ("tensorboard_log", "verbose", "_init_setup_model")
 
 
@@ -161,11 +164,12 @@ def algorithm_arguments(options: Train, observation_space: spaces.Space) -> dict
     """
     arguments = presets.feedback(options.algorithm) if options.preset == "feedback" else {}
     arguments["policy"] = _policy_for(options.algorithm, observation_space)
-    arguments |= _parse_arguments(options.set, algorithm_class(options.algorithm))
+    arguments = with_fields(arguments | _parse_arguments(options.set, algorithm_class(options.algorithm)))
+    imitation = as_imitation(arguments.get("imitation", "nll"))
     return {
         **arguments,
         **({} if options.alpha is None else {"alpha": parse_alpha(options.alpha)}),
-        "imitation": options.imitation,
+        "imitation": replace(imitation, loss=options.imitation),
         "seed": options.seed,
         "device": options.device,
     }
@@ -185,7 +189,7 @@ def _parse_arguments(pairs: tuple[str, ...], algorithm: type[Any]) -> dict[str, 
         if key in arguments:
             raise ValueError(f"--set: got {pair!r}, expected KEY=VALUE, each key once.")
         if key in _OPTIONS_OF_THEIR_OWN:
-            raise ValueError(f"--set {pair}: {key} has an option of its own. Use --{key}.")
+            raise ValueError(f"--set {pair}: {key} has an option of its own. Use --{key.partition('.')[0]}.")
         check_name(key, known, what=f"--set {pair}: {algorithm.__name__}")
         arguments[key] = value
     return arguments

@@ -15,9 +15,9 @@ class RefiningUser:
     """
     Another user, whose text is shown to the model for a second attempt; the attempt takes the place of an expected response.
 
-    With ``keep="satisfying"`` it does where the user is satisfied with it. Imitated (``expert_segments="imitate"``), that is
-    refine and imitate (ILF; Scheurer et al., 2023, https://arxiv.org/abs/2303.16755). With ``keep="all"`` every attempt does,
-    with the user's score of it as its reward. Injected, its advantage is that score less the mean of first attempts:
+    With ``keep="satisfying"`` it does where the user is satisfied with it. Imitated (``Injection(segments="imitate")``), this
+    is refine and imitate (ILF; Scheurer et al., 2023, https://arxiv.org/abs/2303.16755). With ``keep="all"`` every attempt
+    does, with the user's score of it as its reward. Injected, its advantage is that score less the mean of first attempts:
     self-distillation of the model that has read the feedback (RLTF, 2026, https://arxiv.org/abs/2602.02482).
 
     The model is the one that trains: call :meth:`attach` with it before ``learn``. Before that, the other user's reply

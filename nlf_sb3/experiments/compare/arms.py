@@ -12,6 +12,7 @@ from nlf_sb3.experiments.compare.arm import Arm
 from nlf_sb3.experiments.compare.baselines import BASELINES
 from nlf_sb3.experiments.compare.task import Task
 from nlf_sb3.experiments.compare.text_arms import TEXT_ARMS
+from nlf_sb3.experiments.fields import with_fields
 from nlf_sb3.wrappers import TrajectoryInjection
 
 _NOT_TO_SET = {"env", "expert", "demonstrations", "seed", "device", "tensorboard_log", "verbose", "_init_setup_model"}
@@ -19,7 +20,7 @@ _OF_THE_WRAPPER = {"fork_probability", "max_segment_steps"}
 
 
 def _learn(algorithm: type[Any], arguments: dict[str, Any], env: Any, expert: Any, task: Task) -> None:
-    model = algorithm(env=env, expert=expert, seed=task.seed, device="cpu", **arguments)
+    model = algorithm(env=env, expert=expert, seed=task.seed, device="cpu", **with_fields(arguments))
     model.learn(task.timesteps, callback=task.recorder.callback())
     model.get_env().close()
 

@@ -50,7 +50,8 @@ class Compare:
     """The arm that the others are compared with; with several experts, with the first."""
     set: Annotated[tuple[str, ...], UseAppendAction] = ()
     """One argument of an arm, ARM.KEY=VALUE with a value as in Python, as often as there are arguments:
-    --set joint.n_steps=256 --set ppo.policy_kwargs='{"net_arch": [32]}'."""
+    --set joint.n_steps=256 --set ppo.policy_kwargs='{"net_arch": [32]}'. Fields of an argument that is an object have one more
+    dot: --set joint.imitation.mode_trains_std=True."""
     eval_episodes: int = 20
     """Episodes of each evaluation."""
     first_evaluation: int = FIRST_EVALUATION

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from nlf_sb3.algorithms import PPO
+from nlf_sb3.config import as_imitation
 from nlf_sb3.demonstrations import Demonstrations
 from nlf_sb3.experiments.compare.counting import GradientSteps
 from nlf_sb3.experiments.compare.expert_rows import expert_demonstrations
 from nlf_sb3.experiments.compare.task import Task
+from nlf_sb3.experiments.fields import with_fields
 from nlf_sb3.interop.imitation import warm_start
 from nlf_sb3.label_weights import LargestAdvantage
 from nlf_sb3.schedules import GeometricSchedule
@@ -41,11 +44,11 @@ def train_dapg(task: Task) -> None:
     :param task: What to do; its arguments are PPO's
     """
     demonstrations = expert_demonstrations(task, _share(task))
-    arguments = {
-        **ppo_arguments(task),
+    arguments = ppo_arguments(task)
+    arguments |= {
         "demonstrations": demonstrations,
         "alpha": GeometricSchedule(LAMBDA_0, LAMBDA_1),
-        "imitation_weights": [LargestAdvantage()],
+        "imitation": replace(as_imitation(arguments.get("imitation", "nll")), weights=[LargestAdvantage()]),
     }
     _train_from(task, PPO(env=task.make_env(), seed=task.seed, **arguments), demonstrations)
 
@@ -57,7 +60,7 @@ def ppo_arguments(task: Task) -> dict[str, Any]:
         rollouts of :func:`nlf_sb3.presets.feedback` suit labels on every step and take a clone apart: on Hopper, in 10,000
         steps of one seed, it fell from 1,006 to 210 by those, and rose to 1,436 by these.
     """
-    return {"policy": "MlpPolicy", "device": "cpu", **task.arguments}
+    return with_fields({"policy": "MlpPolicy", "device": "cpu", **task.arguments})
 
 
 def _share(task: Task) -> int:

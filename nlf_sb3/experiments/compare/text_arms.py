@@ -11,6 +11,7 @@ from nlf_sb3.experiments.arguments import argument_names
 from nlf_sb3.experiments.compare.arm import Arm
 from nlf_sb3.experiments.compare.task import Task
 from nlf_sb3.experiments.compare.words import ODD, OFF_TOPIC, FixedRemarks, ShuffledRemarks, names_of
+from nlf_sb3.experiments.fields import with_fields
 from nlf_sb3.teachers import SpeakingTeacher, Teacher
 from nlf_sb3.text import RuleInterpreter, TextPrediction
 from nlf_sb3.wrappers import FeedbackWrapper
@@ -49,7 +50,7 @@ def _spoken_to(
         if arguments.pop("interprets", True):
             arguments["interpreter"] = RuleInterpreter(names)
         heard = FeedbackWrapper(env, teacher, score_as_reward="replace" if hides_reward else None)  # without a score 0
-        model = PPO(env=heard, seed=task.seed, device="cpu", **arguments)
+        model = PPO(env=heard, seed=task.seed, device="cpu", **with_fields(arguments))
         model.learn(task.timesteps, callback=task.recorder.callback())
         env.close()
 

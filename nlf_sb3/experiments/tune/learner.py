@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from stable_baselines3.common.vec_env import DummyVecEnv
 
-from nlf_sb3 import PPO, REINFORCE
+from nlf_sb3 import PPO, REINFORCE, Injection
 from nlf_sb3.experiments.tune.command import Tune
 from nlf_sb3.language import (
     ByteTokenizer,
@@ -153,7 +153,7 @@ def make_learner(options: Tune, method: str, seed: int, records: list[Record]) -
         batch_size=min(options.minibatch, options.batch),
         gamma=1.0,
         alpha=options.alpha if method in ("joint", "refine") else 1.0,
-        expert_segments="imitate" if method in ("joint", "refine") else "inject",
+        injection=Injection(segments="imitate" if method in ("joint", "refine") else "inject"),
         auxiliary_losses=[ReferenceKL(options.kl_coef)] if options.kl_coef else [],
         policy_kwargs=_policy_kwargs(options, seed),
         seed=seed,
