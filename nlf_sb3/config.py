@@ -108,7 +108,7 @@ class Injection:
     'auto'
 
     :param weighting: Total weight of the expert's rows. ``"bounded"``: ``coef`` times that of the agent's rows, however many
-        there are, and the advantage of each row is bounded (:func:`~nlf_sb3.algorithms.injection.build_injected_rows`).
+        there are, and the advantage of each row is bounded (:func:`~nlf_sb3.objectives.injected_rows.build_injected_rows`).
         ``"plain"``: each row weighs as much as a row of the agent's, as in the paper.
     :param coef: Total weight of the expert's rows with ``weighting="bounded"``, where the agent's rows have a total of 1
     :param vf_coef: Weight of the expert's rows in the value loss, in the place of the algorithm's ``vf_coef``. It multiplies
@@ -118,7 +118,7 @@ class Injection:
         which needs the expert's log-probabilities. ``"shaping"``: p / (p + 0.1), with the density p relative to the policy's
         mode. ``"shaping_negative"``: the same where the advantage is negative, 1 elsewhere. ``"auto"``:
         ``"shaping_negative"`` with ``weighting="bounded"``, ``"none"`` with ``"plain"``
-        (:class:`~nlf_sb3.algorithms.injection_weights.ExpertWeights`).
+        (:class:`~nlf_sb3.objectives.row_weights.ExpertWeights`).
     :param max_row_weight: The bound c of ``row_weight="importance"``
     :param count_prefix: Whether the shared steps of a forked episode are rows of this episode too, with its returns. They
         are rows of the agent's in any case.

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from stable_baselines3.common.buffers import RolloutBuffer
 
 from nlf_sb3 import A2C, PPO, REINFORCE, Demonstrations
-from nlf_sb3.algorithms.imitation import ImitationTerm
+from nlf_sb3.objectives.imitation import ImitationTerm
 from nlf_sb3.buffers import keep_feedback
 from nlf_sb3.buffers.labels import SAMPLE
 from nlf_sb3.buffers.minibatches import Minibatch
@@ -148,7 +148,7 @@ def test_training_with_it_is_training_with_autograd(algorithm, action, label, mo
         calls.append(args)
         return negative_log_prob_gradients(*args)
 
-    monkeypatch.setattr("nlf_sb3.algorithms.imitation.negative_log_prob_gradients", counted)
+    monkeypatch.setattr("nlf_sb3.objectives.imitation.negative_log_prob_gradients", counted)
     rng = np.random.default_rng(0)
     observations = rng.normal(size=(20, 3)).astype(np.float32)
     demonstrations = Demonstrations(observations, EXPERTS[action](observations), label=label)

@@ -15,7 +15,7 @@ from sb3_contrib.common.wrappers import ActionMasker
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from nlf_sb3 import Demonstrations, FeedbackError, FeedbackWrapper, TrajectoryInjection
-from nlf_sb3.algorithms.recurrent_rows import states_before_rows
+from nlf_sb3.adapters.recurrent_rows import states_before_rows
 from nlf_sb3.config import as_injection
 from nlf_sb3.returns import discounted_returns
 from nlf_sb3.teachers import CallableExpert

@@ -10,7 +10,7 @@ from helpers import watch
 from learners import is_finite, learner, parameters_of
 
 from nlf_sb3 import FeedbackError, Injection, TrajectoryInjection
-from nlf_sb3.algorithms.expert_ratios import ExpertRatios
+from nlf_sb3.objectives.expert_ratios import ExpertRatios
 from nlf_sb3.buffers.minibatches import Minibatch
 from nlf_sb3.losses import clipped_surrogate_loss
 

@@ -29,9 +29,9 @@ from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnvW
 
 import nlf_sb3
 from nlf_sb3 import REINFORCE, ExpertSegment, FeedbackError, TrajectoryInjection
-from nlf_sb3.algorithms.advantages import MAX_SCALED_ADVANTAGE, AdvantageScale
-from nlf_sb3.algorithms.injection import build_injected_rows
-from nlf_sb3.algorithms.rows import PolicyRows
+from nlf_sb3.objectives.advantages import MAX_SCALED_ADVANTAGE, AdvantageScale
+from nlf_sb3.objectives.injected_rows import build_injected_rows
+from nlf_sb3.objectives.policy_rows import PolicyRows
 from nlf_sb3.config import as_injection
 from nlf_sb3.returns import discounted_returns
 from nlf_sb3.teachers import CallableExpert
@@ -559,7 +559,7 @@ def test_bounded_rows_have_a_fixed_total_weight():
     changes = []
     for repeats in (1, 20):
         policy = twin_of(rollout.policy)
-        again = nlf_sb3.algorithms.injection.InjectionTerm(
+        again = nlf_sb3.objectives.injected_rows.InjectionTerm(
             build(
                 policy, model.get_env(), rollout.segments * repeats, gamma=model.gamma, bounded=True, agents_advantages=scale
             ),

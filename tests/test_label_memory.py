@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nlf_sb3 import A2C, PPO, REINFORCE, TRPO, Demonstrations, FeedbackWrapper, Imitation, LabelReplay
-from nlf_sb3.algorithms.label_memory import LabelMemory, ShownRows
+from nlf_sb3.labelling.replay import LabelMemory, ShownRows
 from nlf_sb3.teachers import ExpertTeacher
 from tests.helpers import ToyEnv, assert_same_model, box_expert, discrete_expert, parameters_of
 

@@ -10,7 +10,7 @@ from learners import is_finite, learner
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from nlf_sb3 import Demonstrations, Imitation, Injection, LabelReplay, MaskablePPO, TrajectoryInjection
-from nlf_sb3.algorithms.label_memory import LabelMemory, ShownRows, with_equal_masks
+from nlf_sb3.labelling.replay import LabelMemory, ShownRows, with_equal_masks
 from nlf_sb3.teachers import Expert
 
 

@@ -12,7 +12,7 @@ from gymnasium import spaces
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nlf_sb3.algorithms.label_memory import LabelMemory, ShownRows
+from nlf_sb3.labelling.replay import LabelMemory, ShownRows
 from nlf_sb3.buffers import keep_feedback
 from nlf_sb3.language import TokenContexts, TokenEpisodeBuffer, TokenRolloutBuffer
 from nlf_sb3.language.contexts import EMPTY, as_padded

@@ -22,10 +22,10 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnvWrapper, VecFrameStack, VecMonitor, VecNormalize
 
 from nlf_sb3 import Feedback, FeedbackError, FeedbackWrapper, Injection, TrajectoryInjection
-from nlf_sb3.algorithms.advantages import AdvantageScale
-from nlf_sb3.algorithms.injection import build_injected_rows
-from nlf_sb3.algorithms.rows import PolicyRows
-from nlf_sb3.algorithms.vec_envs import to_policy_rewards
+from nlf_sb3.objectives.advantages import AdvantageScale
+from nlf_sb3.objectives.injected_rows import build_injected_rows
+from nlf_sb3.objectives.policy_rows import PolicyRows
+from nlf_sb3.vec_envs import to_policy_rewards
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 
 import nlf_sb3
 from nlf_sb3 import Injection, TrajectoryInjection
-from nlf_sb3.algorithms.advantages import MAX_SCALED_ADVANTAGE
+from nlf_sb3.objectives.advantages import MAX_SCALED_ADVANTAGE
 from nlf_sb3.config import as_injection
 from nlf_sb3.teachers import CallableExpert
 

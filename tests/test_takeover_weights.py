@@ -15,7 +15,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 
 import nlf_sb3
 from nlf_sb3 import Injection, TrajectoryInjection
-from nlf_sb3.algorithms.trust_region import SurrogateBatch
+from nlf_sb3.adapters.surrogate import SurrogateBatch
 from nlf_sb3.config import as_injection
 
 

@@ -12,7 +12,7 @@ from helpers import ToyEnv
 from stable_baselines3.common.logger import configure
 
 from nlf_sb3 import PPO, Feedback, FeedbackWrapper
-from nlf_sb3.algorithms.word_counts import record_words, way_keys
+from nlf_sb3.labelling.word_counts import record_words, way_keys
 from nlf_sb3.text import ActionNames, Corrections, Dimension, RuleInterpreter
 
 LONG = "the left front upper leg's outer joint, as seen"

@@ -10,16 +10,16 @@ from typing import Any
 import numpy as np
 import torch as th
 
-from nlf_sb3.algorithms.auxiliary import AuxiliaryTerm
-from nlf_sb3.algorithms.expert_ratios import ExpertRatios
-from nlf_sb3.algorithms.imitation import ImitationTerm
-from nlf_sb3.algorithms.injecting import TrainsOnInjected
-from nlf_sb3.algorithms.injection import InjectionTerm
-from nlf_sb3.algorithms.joint import attached_loss, gradient_norms
-from nlf_sb3.algorithms.policy_check import check_policy
+from nlf_sb3.objectives.auxiliary import AuxiliaryTerm
+from nlf_sb3.objectives.expert_ratios import ExpertRatios
+from nlf_sb3.objectives.imitation import ImitationTerm
+from nlf_sb3.objectives.injection import TrainsOnInjected
+from nlf_sb3.objectives.injected_rows import InjectionTerm
+from nlf_sb3.objectives.attach import attached_loss, gradient_norms
+from nlf_sb3.objectives.policy_check import check_policy
 from nlf_sb3.algorithms.rollout_sizes import SizesRollouts
-from nlf_sb3.algorithms.rows import InjectedRows
-from nlf_sb3.algorithms.takeover import TakeoverWeights
+from nlf_sb3.objectives.policy_rows import InjectedRows
+from nlf_sb3.objectives.interventions import TakeoverWeights
 from nlf_sb3.buffers.minibatches import Minibatch
 from nlf_sb3.closed_forms import Cotangents
 

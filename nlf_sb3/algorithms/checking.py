@@ -13,8 +13,8 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import VecEnv
 
 from nlf_sb3.algorithms.progress import TellsProgress
-from nlf_sb3.algorithms.step_check import StepCheck, TakenStep
-from nlf_sb3.algorithms.wrapper_order import check_wrapper_order, other_actions
+from nlf_sb3.receiving.step_check import StepCheck, TakenStep
+from nlf_sb3.receiving.wrapper_order import check_wrapper_order, other_actions
 from nlf_sb3.errors import FeedbackError
 from nlf_sb3.feedback import Feedback
 

@@ -7,8 +7,8 @@ from typing import Any
 import torch as th
 
 from nlf_sb3.algorithms.base import FeedbackAlgorithm
-from nlf_sb3.algorithms.expert_ratios import ExpertRatios
-from nlf_sb3.algorithms.takeover import TakeoverWeights
+from nlf_sb3.objectives.expert_ratios import ExpertRatios
+from nlf_sb3.objectives.interventions import TakeoverWeights
 from nlf_sb3.losses import clipped_surrogate_loss
 
 

@@ -10,12 +10,12 @@ import numpy as np
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import VecEnv
 
-from nlf_sb3.algorithms.imitation import in_policy_scale
-from nlf_sb3.algorithms.lost_feedback import lost_feedback
-from nlf_sb3.algorithms.shifted_spaces import check_counts_from_zero
+from nlf_sb3.objectives.imitation import in_policy_scale
+from nlf_sb3.receiving.lost_feedback import lost_feedback
+from nlf_sb3.shifted_spaces import check_counts_from_zero
 from nlf_sb3.algorithms.staging import StagesInjection
-from nlf_sb3.algorithms.statistics import FeedbackStatistics, expert_agreement
-from nlf_sb3.algorithms.vec_envs import innermost_statistics
+from nlf_sb3.receiving.statistics import FeedbackStatistics, expert_agreement
+from nlf_sb3.vec_envs import innermost_statistics
 from nlf_sb3.buffers.labels import NO_LABEL, keep_feedback
 from nlf_sb3.errors import FeedbackError
 from nlf_sb3.feedback import EXPERT_SEGMENT_KEY, FEEDBACK_KEY, Feedback

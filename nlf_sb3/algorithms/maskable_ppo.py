@@ -10,7 +10,7 @@ import sb3_contrib
 import torch as th
 
 from nlf_sb3.algorithms.clipped import JoinsSingleRow
-from nlf_sb3.algorithms.rows import PolicyRows
+from nlf_sb3.objectives.policy_rows import PolicyRows
 from nlf_sb3.buffers.labels import NO_LABEL
 from nlf_sb3.errors import FeedbackError
 from nlf_sb3.masks import allowed_rows, check_allowed

@@ -6,39 +6,40 @@ from typing import Any
 
 from stable_baselines3.common.vec_env import VecEnv
 
-from nlf_sb3.algorithms.settings import FeedbackSettings
 from nlf_sb3.foreign_vec_envs import ask_wrappers, wrapped_environments
 from nlf_sb3.wrappers import TrajectoryInjection
 
 
-class TellsProgress(FeedbackSettings):
-    """Says before each rollout how much of training remains, to environments that have a schedule which asks."""
+class ProgressTeller:
+    """
+    Tells environments with a schedule how much of training remains, before each rollout.
 
-    def _setup_learn(
-        self, total_timesteps: int, callback: Any = None, reset_num_timesteps: bool = True, *args: Any, **kwargs: Any
-    ) -> Any:
-        self._scheduled_envs = [] if self.env is None else _scheduled(self.env)
-        done = 0 if reset_num_timesteps else self.num_timesteps
-        self._tell_progress(done, done + total_timesteps)  # before the reset that begins the first episodes
-        return super()._setup_learn(total_timesteps, callback, reset_num_timesteps, *args, **kwargs)
+    :param model: The algorithm's model
+    """
 
-    def collect_rollouts(self, env: VecEnv, *args: Any, **kwargs: Any) -> bool:  # type: ignore[override]
+    def __init__(self, model: Any) -> None:
+        self._model = model
+        self._scheduled_envs: list[int] = []
+
+    def begin(self, total_timesteps: int, reset_num_timesteps: bool) -> None:
         """
-        As in the original.
+        Find the environments that ask, and tell them before the reset that begins their first episodes.
 
-        :param env: As in the original
-        :return: As in the original
+        :param total_timesteps: As in ``learn``
+        :param reset_num_timesteps: As in ``learn``
         """
-        self._tell_progress(self.num_timesteps, self._total_timesteps)
-        return super().collect_rollouts(env, *args, **kwargs)
+        self._scheduled_envs = [] if self._model.env is None else _scheduled(self._model.env)
+        done = 0 if reset_num_timesteps else self._model.num_timesteps
+        self.tell(done, done + total_timesteps)
 
-    def _tell_progress(self, done: int, total: int) -> None:
+    def tell(self, done: int, total: int) -> None:
+        """
+        :param done: Steps taken
+        :param total: Steps of the training
+        """
         if self._scheduled_envs:
-            assert self.env is not None
-            self.env.env_method("nlf_sb3_set_progress", 1.0 - done / max(total, 1), indices=self._scheduled_envs)
-
-    def _excluded_save_params(self) -> list[str]:
-        return [*super()._excluded_save_params(), "_scheduled_envs"]
+            remaining = 1.0 - done / max(total, 1)
+            self._model.env.env_method("nlf_sb3_set_progress", remaining, indices=self._scheduled_envs)
 
 
 def _scheduled(env: VecEnv) -> list[int]:

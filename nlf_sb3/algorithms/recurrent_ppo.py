@@ -11,9 +11,9 @@ from gymnasium import spaces
 from stable_baselines3.common.utils import obs_as_tensor
 
 from nlf_sb3.algorithms.clipped import JoinsSingleRow
-from nlf_sb3.algorithms.imitation import raw_policy_actions
-from nlf_sb3.algorithms.recurrent_rows import RecurrentRows, states_before_rows, states_in_buffer
-from nlf_sb3.algorithms.rows import Evaluation
+from nlf_sb3.objectives.imitation import raw_policy_actions
+from nlf_sb3.adapters.recurrent_rows import RecurrentRows, states_before_rows, states_in_buffer
+from nlf_sb3.objectives.policy_rows import Evaluation
 from nlf_sb3.distributions import select_rows
 from nlf_sb3.errors import FeedbackError
 from nlf_sb3.feedback import Feedback

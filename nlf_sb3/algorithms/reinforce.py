@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
-from nlf_sb3.algorithms.advantages import AdvantageScale
+from nlf_sb3.objectives.advantages import AdvantageScale
 from nlf_sb3.algorithms.base import FeedbackAlgorithm
 from nlf_sb3.algorithms.plain_reinforce import PlainREINFORCE
 

@@ -10,8 +10,8 @@ from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.vec_env import VecEnv
 
 from nlf_sb3.action_names import ActionNames
-from nlf_sb3.algorithms.auxiliary import AuxiliaryLoss
-from nlf_sb3.algorithms.injection_weights import ExpertWeights, expert_weights
+from nlf_sb3.objectives.auxiliary import AuxiliaryLoss
+from nlf_sb3.objectives.row_weights import ExpertWeights, expert_weights
 from nlf_sb3.config import Imitation, Injection, as_imitation, as_injection
 from nlf_sb3.demonstrations import Demonstrations
 from nlf_sb3.errors import FeedbackError

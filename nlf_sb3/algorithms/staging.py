@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from nlf_sb3.algorithms.checking import ChecksSteps
-from nlf_sb3.algorithms.imitation import in_policy_scale
-from nlf_sb3.algorithms.injection_weights import check_expert_log_probs
-from nlf_sb3.algorithms.shifted_spaces import check_counts_from_zero
-from nlf_sb3.algorithms.statistics import FeedbackStatistics
-from nlf_sb3.algorithms.vec_envs import check_vec_wrappers
+from nlf_sb3.objectives.imitation import in_policy_scale
+from nlf_sb3.objectives.row_weights import check_expert_log_probs
+from nlf_sb3.shifted_spaces import check_counts_from_zero
+from nlf_sb3.receiving.statistics import FeedbackStatistics
+from nlf_sb3.vec_envs import check_vec_wrappers
 from nlf_sb3.errors import FeedbackError
 from nlf_sb3.feedback import EXPERT_SEGMENT_KEY
 from nlf_sb3.foreign_vec_envs import ask_wrappers, innermost

@@ -14,7 +14,7 @@ import torch as th
 from stable_baselines3.common.distributions import Distribution
 
 from nlf_sb3.algorithms.base import FeedbackAlgorithm, Update
-from nlf_sb3.algorithms.trust_region import SurrogateBatch, SurrogateRows
+from nlf_sb3.adapters.surrogate import SurrogateBatch, SurrogateRows
 from nlf_sb3.distributions import log_prob_of_labels
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from stable_baselines3.common.policies import ActorCriticPolicy
 
-from nlf_sb3.algorithms.imitation import to_policy_actions
+from nlf_sb3.objectives.imitation import to_policy_actions
 from nlf_sb3.demonstrations import Demonstrations
 from nlf_sb3.errors import FeedbackError, require
 from nlf_sb3.observations import index_observations

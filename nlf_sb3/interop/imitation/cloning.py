@@ -11,7 +11,7 @@ from gymnasium import spaces
 from stable_baselines3.common.policies import ActorCriticPolicy, MultiInputActorCriticPolicy
 from stable_baselines3.common.vec_env import VecEnv
 
-from nlf_sb3.algorithms.shifted_spaces import check_counts_from_zero
+from nlf_sb3.shifted_spaces import check_counts_from_zero
 from nlf_sb3.demonstrations import Demonstrations
 from nlf_sb3.errors import FeedbackError
 from nlf_sb3.foreign_vec_envs import innermost

@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch as th
-from gymnasium import spaces
 from stable_baselines3.common.distributions import Distribution
 from stable_baselines3.common.policies import ActorCriticPolicy
 
-from nlf_sb3.algorithms.rows import DemonstrationRows, RowShare
+from nlf_sb3.action_scales import scale_to_policy
+from nlf_sb3.objectives.policy_rows import MinibatchDealer, PolicyRows
 from nlf_sb3.buffers.labels import MODE, NO_LABEL, FeedbackBufferMixin
 from nlf_sb3.buffers.minibatches import Minibatch
 from nlf_sb3.closed_forms import Cotangents, has_closed_form, negative_log_prob_gradients
@@ -47,7 +47,9 @@ class ImitationTerm:
     :param expert_distribution: The expert's distribution on rows of the rollout; None for labels alone
     :param expert_rows: Flat indices of these rows, ``[n]``; None for all N, in the order of ``buffer.row_indices()``
     :param factors: Weights of the rows that have only the expert's distribution, ``[N]``; None for 1
-    :param demonstrations: Rows that the agent didn't visit
+    :param shown: Rows that the agent didn't visit; None for none
+    :param shown_weights: Their weights, ``[K]``
+    :param shown_is_mode: Whether their actions are the expert's mode, ``[K]``
     :param mode_trains_std: Whether labels that are a mode train the standard deviation too, and those of choices are sharp
     :param closed_form: Whether gradients come from :mod:`nlf_sb3.closed_forms` where it knows the policy's distribution,
         or always from autograd
@@ -61,7 +63,9 @@ class ImitationTerm:
         *,
         expert_distribution: Distribution | None,
         factors: np.ndarray | None = None,
-        demonstrations: DemonstrationRows | None,
+        shown: PolicyRows | None,
+        shown_weights: th.Tensor | None,
+        shown_is_mode: np.ndarray | None,
         mode_trains_std: bool,
         closed_form: bool,
         rng: np.random.Generator,
@@ -70,7 +74,7 @@ class ImitationTerm:
         self._policy = policy
         self._device = policy.device
         self._expert_distribution = expert_distribution
-        self.demonstrations = demonstrations
+        self.shown, self.shown_weights, self.shown_is_mode = shown, shown_weights, shown_is_mode
         self._mode_trains_std = mode_trains_std
         self._closed_form = closed_form
         rows = buffer.row_indices()
@@ -86,9 +90,9 @@ class ImitationTerm:
             self._asked[self._position[asked]] = np.arange(len(asked))
             is_labelled |= self._asked >= 0
         self.n_labelled = int(np.count_nonzero(is_labelled))
-        if demonstrations is not None:
-            self.n_labelled += len(demonstrations)
-            self._share = RowShare(demonstrations.rows, self.n_rows, rng)
+        if shown is not None:
+            self.n_labelled += len(shown)
+            self._dealer = MinibatchDealer(shown, self.n_rows, rng)
         self.losses: list[float] = []
         self.last_cotangents: Cotangents = []
 
@@ -99,7 +103,7 @@ class ImitationTerm:
         :return: The derivatives of that factor times the minibatch's estimate of L_IL
         """
         # The labels come first: demonstrations refill the policy's one distribution object.
-        parts = [*self._labelled_rows(batch, scale), *self._demonstration_rows(len(batch), scale)]
+        parts = [*self._labelled_rows(batch, scale), *self._shown_rows(len(batch), scale)]
         self.losses.append(sum(part.loss for part in parts))
         if not math.isfinite(self.losses[-1]):
             raise FeedbackError(
@@ -138,17 +142,18 @@ class ImitationTerm:
         actions, weights = labels.actions[positions], self._row_weights(labels.weights[positions], n_batch_rows)
         return self._of_actions(distribution, actions, weights, kinds == MODE, scale)
 
-    def _demonstration_rows(self, n_batch_rows: int, scale: float) -> Iterator[_Part]:
-        demonstrations = self.demonstrations
-        if demonstrations is None:
+    def _shown_rows(self, n_batch_rows: int, scale: float) -> Iterator[_Part]:
+        if self.shown is None:
             return
-        chosen = self._share.next(n_batch_rows)
+        assert self.shown_weights is not None
+        assert self.shown_is_mode is not None
+        chosen = self._dealer.next(n_batch_rows)
         if not len(chosen):
             return
-        evaluation = demonstrations.rows.evaluate(chosen)
-        is_mode = demonstrations.is_mode[chosen]
-        weights = self._row_weights(demonstrations.weights[chosen], n_batch_rows)
-        actions = demonstrations.rows.actions[chosen]
+        evaluation = self.shown.evaluate(chosen)
+        is_mode = self.shown_is_mode[chosen]
+        weights = self._row_weights(self.shown_weights[chosen], n_batch_rows)
+        actions = self.shown.actions[chosen]
         yield self._of_actions(evaluation.distribution, actions, weights, is_mode, scale)
 
     def _row_weights(self, weights: Any, n_batch_rows: int) -> Any:
@@ -201,47 +206,7 @@ def _labels_of(policy: ActorCriticPolicy, buffer: FeedbackBufferMixin, rows: np.
     if not kinds.any():
         return None
     weights = np.where(kinds == NO_LABEL, np.float32(0), buffer.take_rows(buffer.label_weights, rows))
-    return _Labels(in_policy_scale(policy, buffer.take_rows(buffer.label_actions, rows)), weights, kinds)
-
-
-def in_policy_scale(policy: ActorCriticPolicy, actions: np.ndarray) -> np.ndarray:
-    """
-    :param policy: The policy
-    :param actions: Environment-scale actions, ``[n, *action_shape]``
-    :return: What the policy's distribution is over: ``[n, action_dim]`` floats, or ``[n]`` integers for Discrete spaces
-    """
-    if isinstance(policy.action_space, spaces.Box) and policy.squash_output:
-        # Not in float16, which rounds to what the tanh can't reach.
-        actions = policy.scale_action(actions.astype(np.promote_types(actions.dtype, np.float32), copy=False))
-    return _as_rows(policy, actions)
-
-
-def to_policy_actions(policy: ActorCriticPolicy, actions: np.ndarray) -> th.Tensor:
-    """
-    Environment-scale actions as ``policy.evaluate_actions`` takes them.
-
-    :param policy: The policy
-    :param actions: ``[n, *action_shape]``
-    :return: ``[n, action_dim]``, or ``[n]`` of integers for Discrete spaces
-    """
-    return th.as_tensor(in_policy_scale(policy, actions), device=policy.device)
-
-
-def raw_policy_actions(policy: ActorCriticPolicy, actions: np.ndarray) -> th.Tensor:
-    """
-    Actions on the policy's own scale, as buffers keep them, for ``policy.evaluate_actions``.
-
-    :param policy: The policy
-    :param actions: ``[n, action_dim]`` or ``[n, *action_shape]``
-    :return: ``[n, action_dim]``, or ``[n]`` of integers for Discrete spaces
-    """
-    return th.as_tensor(_as_rows(policy, actions), device=policy.device)
-
-
-def _as_rows(policy: ActorCriticPolicy, actions: np.ndarray) -> np.ndarray:
-    if isinstance(policy.action_space, spaces.Discrete):
-        return actions.reshape(-1).astype(np.int64, copy=False)
-    return actions.reshape(len(actions), -1).astype(np.float32, copy=False)
+    return _Labels(scale_to_policy(policy, buffer.take_rows(buffer.label_actions, rows)), weights, kinds)
 
 
 def _rows_of(distribution: Any, rows: np.ndarray, n_rows: int) -> Any:

@@ -9,14 +9,15 @@ import numpy as np
 import torch as th
 from stable_baselines3.common.policies import ActorCriticPolicy
 
-from nlf_sb3.algorithms.base import Update
-from nlf_sb3.algorithms.expert_ratios import check_likelihoods
-from nlf_sb3.algorithms.imitation import ImitationTerm, to_policy_actions
-from nlf_sb3.algorithms.rows import InjectedRows
+from nlf_sb3.objectives.expert_ratios import check_likelihoods
+from nlf_sb3.objectives.imitation import ImitationTerm
+from nlf_sb3.objectives.terms import RolloutTerms
+from nlf_sb3.action_scales import env_to_policy_tensor
 from nlf_sb3.buffers.labels import MODE, FeedbackBufferMixin
 from nlf_sb3.distributions import log_prob_of_labels
 from nlf_sb3.losses import MAX_LOG_RATIO
 from nlf_sb3.observations import index_observations, join_observations
+from nlf_sb3.rows import TrajectoryRows
 
 
 @dataclass
@@ -61,7 +62,7 @@ class SurrogateBatch:
 
     :param policy: The policy that collected the rollout
     :param buffer: The rollout
-    :param update: What its feedback adds
+    :param terms: The terms of the update
     :param keep_every: TRPO's ``sub_sampling_factor``
     :param normalizes: Whether the agent's advantages are normalised here
     :param injection_coef: Weight of the mean over all injected rows; None counts each as one of the agent's
@@ -72,7 +73,7 @@ class SurrogateBatch:
         self,
         policy: ActorCriticPolicy,
         buffer: FeedbackBufferMixin,
-        update: Update,
+        terms: RolloutTerms,
         *,
         keep_every: int,
         normalizes: bool,
@@ -81,7 +82,7 @@ class SurrogateBatch:
     ) -> None:
         self._policy = policy
         self._buffer = buffer
-        self._update = update
+        self._terms = terms
         self._keep_every = keep_every
         self._normalizes = normalizes
         self._injection_coef = injection_coef
@@ -97,15 +98,15 @@ class SurrogateBatch:
         kept = slice(None, None, self._keep_every)
         indices = self._buffer.take_last_batch().rows[kept]
         observations = index_observations(samples.observations, kept)
-        labels = [] if self._update.imitation is None else self._labels(observations, indices, self._update.imitation)
-        alpha = self._update.alpha if labels else 1.0
+        labels = [] if self._terms.imitation is None else self._labels(observations, indices, self._terms.imitation)
+        alpha = self._terms.alpha if labels else 1.0
         advantages = samples.advantages[kept]
         is_experts = th.zeros_like(advantages, dtype=th.bool)
         if self._normalizes:
             advantages = (advantages - advantages.mean()) / (advantages.std() + 1e-8)
-        if self._update.weights is not None:
-            advantages = advantages * self._update.weights.among(indices).policy[indices]
-            is_experts = th.as_tensor(self._update.weights.executed[indices], device=advantages.device)
+        if self._terms.interventions is not None:
+            advantages = advantages * self._terms.interventions.among(indices).policy[indices]
+            is_experts = th.as_tensor(self._terms.interventions.executed[indices], device=advantages.device)
         agents = SurrogateRows(
             observations,
             samples.actions[kept],
@@ -115,8 +116,8 @@ class SurrogateBatch:
             is_experts,
         )
         parts = [agents, *(replace(part, weights=(1.0 - alpha) * part.weights) for part in labels)]
-        if self._update.injected is not None:
-            parts.append(self._injected(self._update.injected, alpha, len(indices)))
+        if self._terms.injected is not None:
+            parts.append(self._injected(self._terms.injected, alpha, len(indices)))
         return _concatenated(parts)
 
     def _labels(self, observations: Any, indices: np.ndarray, imitation: ImitationTerm) -> list[SurrogateRows]:
@@ -126,16 +127,17 @@ class SurrogateBatch:
         kinds = self._buffer.take_rows(self._buffer.label_kinds, indices)
         own = np.flatnonzero(kinds)
         if len(own):
-            actions = to_policy_actions(self._policy, self._buffer.take_rows(self._buffer.label_actions, indices[own]))
+            actions = env_to_policy_tensor(self._policy, self._buffer.take_rows(self._buffer.label_actions, indices[own]))
             weights = th.as_tensor(self._buffer.take_rows(self._buffer.label_weights, indices[own]), device=device)
             is_mode = th.as_tensor(kinds[own] == MODE, device=device)
             parts.append(self._label_part(index_observations(observations, own), actions, weights, is_mode))
-        demonstrations = imitation.demonstrations
-        if demonstrations is not None:
-            chosen = np.arange(0, len(demonstrations), self._keep_every)
-            is_mode = th.as_tensor(demonstrations.is_mode[chosen], device=device)
-            shown = index_observations(demonstrations.rows.observations, chosen)
-            parts.append(self._label_part(shown, demonstrations.rows.actions[chosen], demonstrations.weights[chosen], is_mode))
+        if imitation.shown is not None:
+            assert imitation.shown_weights is not None
+            assert imitation.shown_is_mode is not None
+            chosen = np.arange(0, len(imitation.shown), self._keep_every)
+            is_mode = th.as_tensor(imitation.shown_is_mode[chosen], device=device)
+            shown = index_observations(imitation.shown.observations, chosen)
+            parts.append(self._label_part(shown, imitation.shown.actions[chosen], imitation.shown_weights[chosen], is_mode))
         n_labelled = sum(map(len, parts))
         parts = [replace(part, weights=part.weights / n_labelled) for part in parts]
         if parts:
@@ -149,7 +151,7 @@ class SurrogateBatch:
         check_likelihoods(log_prob, actions, lambda row: f"label, row {row}")
         return SurrogateRows(observations, actions, log_prob, weights, is_mode, th.ones_like(is_mode))
 
-    def _injected(self, injected: InjectedRows, alpha: float, n_rows: int) -> SurrogateRows:
+    def _injected(self, injected: TrajectoryRows, alpha: float, n_rows: int) -> SurrogateRows:
         row_weight = 1.0 / n_rows if self._injection_coef is None else self._injection_coef / len(injected)
         return SurrogateRows(
             injected.rows.observations,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nlf_sb3.algorithms.statistics import FeedbackStatistics
+from nlf_sb3.receiving.statistics import FeedbackStatistics
 
 
 def lost_feedback(

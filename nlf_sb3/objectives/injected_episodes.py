@@ -10,14 +10,14 @@ import torch as th
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.vec_env import VecEnv
 
-from nlf_sb3.algorithms.imitation import raw_policy_actions, to_policy_actions
-from nlf_sb3.algorithms.injection_weights import check_expert_log_probs
-from nlf_sb3.algorithms.label_memory import ShownRows
-from nlf_sb3.algorithms.rows import PolicyRows, observations_as_rows
-from nlf_sb3.algorithms.vec_envs import episode_to_policy_observations, to_policy_rewards
+from nlf_sb3.action_scales import env_to_policy_tensor, policy_tensor
+from nlf_sb3.objectives.row_weights import check_expert_log_probs
+from nlf_sb3.objectives.policy_rows import PolicyRows, observations_as_rows
+from nlf_sb3.vec_envs import episode_to_policy_observations, to_policy_rewards
 from nlf_sb3.errors import FeedbackError
 from nlf_sb3.observations import append_observation, as_arrays, index_observations, join_observations
 from nlf_sb3.returns import discounted_returns
+from nlf_sb3.rows import LabelledRows
 from nlf_sb3.segments import ExpertSegment, rows_from
 
 MakeRows = Callable[[Any, th.Tensor, np.ndarray, "np.ndarray | None"], PolicyRows]
@@ -78,7 +78,7 @@ def episode_rows(
     return rows, np.concatenate(returns)
 
 
-def experts_steps(policy: ActorCriticPolicy, env: VecEnv, segments: list[ExpertSegment]) -> ShownRows:
+def experts_steps(policy: ActorCriticPolicy, env: VecEnv, segments: list[ExpertSegment]) -> LabelledRows:
     """
     :param policy: The policy
     :param env: The learner's environment; its normalisation statistics are applied and left alone
@@ -91,7 +91,7 @@ def experts_steps(policy: ActorCriticPolicy, env: VecEnv, segments: list[ExpertS
     actions = np.concatenate([segment.actions[segment.fork_step :] for segment in segments])
     masks = _action_masks(segments)
     is_experts = np.concatenate([np.arange(len(segment)) >= segment.fork_step for segment in segments])
-    return ShownRows(
+    return LabelledRows(
         as_arrays(observations_as_rows(policy, join_observations(observed))),
         actions,
         np.ones(len(actions), dtype=np.float32),
@@ -117,9 +117,9 @@ def expert_log_probs(segments: list[ExpertSegment]) -> np.ndarray:
 def _policy_actions(policy: ActorCriticPolicy, segment: ExpertSegment, prefix: Prefix) -> th.Tensor:
     """One episode's actions as the policy proposes them."""
     # The environment saw the prefix clipped; the log-probability belongs to what the policy proposed.
-    parts = [raw_policy_actions(policy, np.stack(prefix))] if prefix else []
+    parts = [policy_tensor(policy, np.stack(prefix))] if prefix else []
     if segment.fork_step < len(segment):
-        parts.append(to_policy_actions(policy, segment.actions[segment.fork_step :]))
+        parts.append(env_to_policy_tensor(policy, segment.actions[segment.fork_step :]))
     return th.cat(parts)
 
 

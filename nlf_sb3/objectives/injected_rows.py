@@ -7,14 +7,15 @@ import torch as th
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.vec_env import VecEnv
 
-from nlf_sb3.algorithms.advantages import AdvantageScale
-from nlf_sb3.algorithms.expert_ratios import PolicyLosses, check_likelihoods
-from nlf_sb3.algorithms.injected_episodes import Bootstrap, MakeRows, Prefix, episode_rows, expert_log_probs
-from nlf_sb3.algorithms.injection_weights import ExpertWeights, expert_weights
-from nlf_sb3.algorithms.rows import InjectedRows, RowShare
+from nlf_sb3.objectives.advantages import AdvantageScale
+from nlf_sb3.objectives.expert_ratios import PolicyLosses, check_likelihoods
+from nlf_sb3.objectives.injected_episodes import Bootstrap, MakeRows, Prefix, episode_rows, expert_log_probs
+from nlf_sb3.objectives.row_weights import ExpertWeights, expert_weights
+from nlf_sb3.objectives.policy_rows import MinibatchDealer
 from nlf_sb3.config import MAX_IMPORTANCE_WEIGHT
 from nlf_sb3.densities import in_policy_density
 from nlf_sb3.distributions import log_relative_density
+from nlf_sb3.rows import TrajectoryRows
 from nlf_sb3.segments import ExpertSegment
 
 
@@ -31,13 +32,13 @@ def build_injected_rows(
     bounded: bool,
     weigh: ExpertWeights | None = None,
     with_prefix: bool = True,
-) -> InjectedRows:
+) -> TrajectoryRows:
     """
     Turn injected episodes into rows, under the policy that collected the rollout.
 
     Returns-to-go start from 0 where the episode terminated and from V(s_T) where it was truncated or
     cut. Advantages are G - V(s), mapped as the agent's own are. With ``bounded``, an
-    advantage is at most :data:`~nlf_sb3.algorithms.advantages.MAX_SCALED_ADVANTAGE` of the agent's standard deviations
+    advantage is at most :data:`~nlf_sb3.objectives.advantages.MAX_SCALED_ADVANTAGE` of the agent's standard deviations
     from its mean.
 
     :param policy: The policy, unchanged since the rollout began
@@ -72,7 +73,7 @@ def build_injected_rows(
     is_expert = th.as_tensor(is_experts[kept], device=policy.device)
     experts = in_policy_density(policy, expert_log_probs(episodes)[kept]) if weigh.needs_expert else None
     weights = weigh(advantages, is_expert, log_prob=log_prob, expert_log_prob=experts, log_relative=relative)
-    return InjectedRows(rows, log_prob, advantages, return_tensor, weights)
+    return TrajectoryRows(rows, log_prob, advantages, return_tensor, weights)
 
 
 class InjectionTerm:
@@ -89,7 +90,7 @@ class InjectionTerm:
 
     def __init__(
         self,
-        rows: InjectedRows,
+        rows: TrajectoryRows,
         policy_losses: PolicyLosses,
         *,
         n_rows: int,
@@ -99,7 +100,7 @@ class InjectionTerm:
     ) -> None:
         self._rows = rows
         self._policy_losses = policy_losses
-        self._share = RowShare(rows.rows, n_rows, rng)
+        self._share = MinibatchDealer(rows.rows, n_rows, rng)
         self._n_rows = n_rows
         self._row_weight = 1.0 / n_rows if coef is None else coef / len(rows)
         self._value_weight = vf_coef / len(rows)

@@ -7,7 +7,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import torch as th
 
-from nlf_sb3.algorithms.advantages import shaping_weights
+from nlf_sb3.objectives.advantages import shaping_weights
 from nlf_sb3.config import MAX_IMPORTANCE_WEIGHT
 from nlf_sb3.errors import FeedbackError
 from nlf_sb3.losses import policy_shaping_weight, truncated_importance_weight
@@ -22,7 +22,7 @@ class ExpertWeights(NamedTuple):
     :param kind: ``"none"``: 1. ``"importance"``: min(c, pi / pi_E)
         (:func:`~nlf_sb3.losses.truncated_importance_weight`). ``"shaping"``: p / (p + 0.1), p the density relative to the
         mode's and per action dimension (:func:`~nlf_sb3.losses.policy_shaping_weight`). ``"shaping_negative"``: the same
-        where the advantage is negative, 1 elsewhere (:func:`~nlf_sb3.algorithms.advantages.shaping_weights`)
+        where the advantage is negative, 1 elsewhere (:func:`~nlf_sb3.objectives.advantages.shaping_weights`)
     :param bound: c
     """
 
@@ -80,6 +80,26 @@ def expert_weights(kind: str, bound: float, *, is_bounded: bool) -> ExpertWeight
     """
     chosen: Any = ("shaping_negative" if is_bounded else "none") if kind == "auto" else kind
     return ExpertWeights(chosen, bound)
+
+
+def expert_weights_of(model: Any) -> ExpertWeights:
+    """
+    :param model: The algorithm's model
+    :return: The weights of an expert's rows by its ``injection``
+    """
+    injection = model.injection
+    return expert_weights(injection.row_weight, injection.max_row_weight, is_bounded=injection.weighting == "bounded")
+
+
+def record_row_weights(model: Any, weights: th.Tensor) -> None:
+    """
+    Log the mean weight of an expert's rows, if a rule for it was chosen: unlikely actions may count next to nothing.
+
+    :param model: The algorithm's model
+    :param weights: ``[K]``
+    """
+    if model.injection.row_weight not in ("auto", "none"):
+        model.logger.record("injection/weight_mean", weights.mean().item())
 
 
 def check_expert_log_probs(log_probs: Any, n_rows: int, what: str) -> None:

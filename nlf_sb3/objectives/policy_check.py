@@ -11,9 +11,9 @@ import numpy as np
 import torch as th
 from gymnasium import spaces
 
-from nlf_sb3.algorithms.evaluating import has_sb3s
-from nlf_sb3.algorithms.imitation import to_policy_actions
-from nlf_sb3.algorithms.rows import observations_as_rows
+from nlf_sb3.objectives.evaluating import has_sb3s
+from nlf_sb3.action_scales import env_to_policy_tensor
+from nlf_sb3.objectives.policy_rows import observations_as_rows
 from nlf_sb3.distribution_parts import is_known
 from nlf_sb3.distributions import kl_divergence, score_cosine, select_rows
 from nlf_sb3.errors import FeedbackError
@@ -46,7 +46,7 @@ def check_policy(model: Any) -> None:
     if not is_users_own(policy) or not _is_taught(model):
         return
     observations = observations_as_rows(policy, _samples_of(model.observation_space))
-    actions = to_policy_actions(policy, _samples_of(model.action_space))
+    actions = env_to_policy_tensor(policy, _samples_of(model.action_space))
     with _nothing_moves(policy):
         try:
             _try(model, observations, actions)
@@ -71,12 +71,12 @@ def _is_taught(model: Any) -> bool:
 def _try(model: Any, observations: Any, actions: th.Tensor) -> None:
     policy = model.policy
     starts = np.arange(_N_ROWS) == 0
-    evaluation = model._policy_rows(observations, actions, starts, None).evaluate_all()
+    evaluation = model.feedback.adapter.policy_rows(observations, actions, starts, None).evaluate_all()
     distribution, log_prob = evaluation.distribution, evaluation.log_prob
     _compare(policy, "the distribution that it makes", distribution.log_prob(actions), log_prob)
     rows = np.arange(1, _N_ROWS)
     _compare(policy, "a part of its distribution's rows", select_rows(distribution, rows).log_prob(actions[1:]), log_prob[1:])
-    if not hasattr(policy, "lstm_actor") and (model.imitates_get_distribution or not has_sb3s(policy, "get_distribution")):
+    if not hasattr(policy, "lstm_actor") and (model.feedback.adapter.imitates_get_distribution or not has_sb3s(policy, "get_distribution")):
         own = policy.get_distribution(observations).log_prob(actions)
         _compare(policy, "get_distribution", own, log_prob)
     if model.imitation.loss == "kl":

@@ -5,8 +5,8 @@ from __future__ import annotations
 import gymnasium as gym
 from stable_baselines3.common.vec_env import VecEnv
 
-from nlf_sb3.algorithms.vec_envs import wrappers_of
-from nlf_sb3.algorithms.wrappers_around import name_wrappers_around
+from nlf_sb3.vec_envs import wrappers_of
+from nlf_sb3.receiving.wrappers_around import name_wrappers_around
 from nlf_sb3.errors import FeedbackError
 from nlf_sb3.foreign_vec_envs import ask_wrappers, single_environments, wrapped_environments
 from nlf_sb3.wrappers import FeedbackWrapper, TrajectoryInjection
@@ -21,7 +21,7 @@ def check_wrapper_order(env: VecEnv, *, is_told_actions: bool, pays_segments: bo
 
     Labels and takeovers are actions of the environment that our wrapper sees; a forked episode is one of it. An expert and
     demonstrations act in the environments' own space. Wrappers with another space must be inside. What they do to a step in
-    the same spaces, :class:`~nlf_sb3.algorithms.step_check.StepCheck` sees.
+    the same spaces, :class:`~nlf_sb3.receiving.step_check.StepCheck` sees.
 
     :param env: The learner's environment
     :param is_told_actions: Whether the learner has an expert or demonstrations

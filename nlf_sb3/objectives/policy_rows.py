@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch as th
 from stable_baselines3.common.preprocessing import get_obs_shape
 
-from nlf_sb3.algorithms.evaluating import Evaluated, Evaluator
+from nlf_sb3.objectives.evaluating import Evaluated, Evaluator
 from nlf_sb3.observations import ObservationRows, dealing_order, index_observations
 
 
@@ -88,47 +87,7 @@ class PolicyRows:
             return float(self._policy.predict_values(observations))
 
 
-@dataclass
-class DemonstrationRows:
-    """
-    What was shown in states that the rollout doesn't hold: demonstrations, and labels of earlier rollouts.
-
-    :param rows: The K rows
-    :param weights: ``[K]``
-    :param is_mode: Whether an action is the expert's mode, ``[K]`` booleans
-    """
-
-    rows: PolicyRows
-    weights: th.Tensor
-    is_mode: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-
-@dataclass
-class InjectedRows:
-    """
-    All steps of a rollout's injected episodes.
-
-    :param rows: The K rows
-    :param old_log_prob: log pi(a | s) of the policy that collected the rollout, ``[K]``
-    :param advantages: On the scale of the agent's own, ``[K]``
-    :param returns: Returns-to-go, ``[K]``
-    :param weights: Weight of each row, ``[K]``
-    """
-
-    rows: PolicyRows
-    old_log_prob: th.Tensor
-    advantages: th.Tensor
-    returns: th.Tensor
-    weights: th.Tensor
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-
-class RowShare:
+class MinibatchDealer:
     """
     Deals K rows out over minibatches, each its fair share, so that an epoch sees every row once.
 

@@ -1,0 +1,1 @@
+"""The terms of an update: imitation, injected episodes, interventions and auxiliary losses."""
