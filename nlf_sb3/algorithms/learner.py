@@ -10,20 +10,20 @@ import numpy as np
 from stable_baselines3.common.callbacks import BaseCallback
 
 from nlf_sb3.adapters.base import Adapter
-from nlf_sb3.receiving.presence import ExpertPresence
 from nlf_sb3.algorithms.phases import PhaseControl
 from nlf_sb3.algorithms.progress import ProgressTeller
-from nlf_sb3.receiving.receiver import Receiver
 from nlf_sb3.algorithms.schedule import AlphaControl
-from nlf_sb3.algorithms.settings import check_settings
-from nlf_sb3.receiving.statistics import FeedbackStatistics
-from nlf_sb3.receiving.step_watch import StepWatch
+from nlf_sb3.algorithms.settings import Settings
 from nlf_sb3.buffers.labels import keep_feedback
 from nlf_sb3.labelling.pipeline import LabellingPipeline
 from nlf_sb3.objectives.injection import InjectedUpdate
 from nlf_sb3.objectives.interventions import Interventions
 from nlf_sb3.objectives.policy_check import check_policy
 from nlf_sb3.objectives.terms import RolloutTerms
+from nlf_sb3.receiving.presence import ExpertPresence
+from nlf_sb3.receiving.receiver import Receiver
+from nlf_sb3.receiving.statistics import FeedbackStatistics
+from nlf_sb3.receiving.step_watch import StepWatch
 from nlf_sb3.seeding import derived_generator, derived_seed
 
 
@@ -44,9 +44,10 @@ class FeedbackLearner:
         self.interventions = Interventions(adapter)
         self.injection = InjectedUpdate(adapter)
         self.labelling = LabellingPipeline(adapter, self.statistics)
-        self.presence = ExpertPresence(model)
+        self.presence = ExpertPresence(adapter, self.interventions)
         self.steps = StepWatch(adapter)
-        self.receiver = Receiver(adapter, self.statistics, self.schedule, self.steps, self.presence)
+        self.receiver = Receiver(adapter, self.statistics, self.schedule.add_return, self.steps, self.presence)
+        self._settings = Settings(model)
         self._progress = ProgressTeller(model)
         self._rng = np.random.default_rng()
 
@@ -57,7 +58,7 @@ class FeedbackLearner:
         :raises ValueError: If arguments don't go together
         :raises FeedbackError: If an expert, demonstrations or a wrapper don't go with the environment
         """
-        check_settings(self._model)
+        self._settings.check()
         self.adapter.check_settings()
         self.steps.check_wrappers()
         self.presence.check_spaces()
@@ -87,7 +88,7 @@ class FeedbackLearner:
         """
         model = self._model
         self.check_settings()
-        check_policy(model)  # an expert or a wrapped environment may have come since the model was made
+        self._settings.check_before_learning()
         self._progress.begin(total_timesteps, reset_num_timesteps)
         before = model._last_obs
         is_reset = reset_num_timesteps or before is None
@@ -96,9 +97,11 @@ class FeedbackLearner:
             self.statistics.begin()
             self.schedule.begin()
             self.labelling.begin()
-        self.receiver.begin(is_reset)
+        self.schedule.forget_returns()
         self.steps.begin(is_fresh=model._last_obs is not before)
-        self.presence.prepare(self.interventions)
+        self.presence.prepare()
+        self.receiver.begin(is_reset=is_reset)
+        check_policy(model, model._last_obs)  # an expert or a wrapped environment may have come since the model was made
         if model.num_timesteps == 0:
             self.phases.begin()
 

@@ -170,7 +170,7 @@ class PlainREINFORCE(OnPolicyAlgorithm):
         self._sampling_rng = derived_generator(seed, "actions")
 
     def _excluded_save_params(self) -> list[str]:
-        own = ["_actor", "_compiled", "_action_shape", "_bounds", "_sampling_rng", "_statistics_of_returns"]
+        own = ["_actor", "_compiled", "_action_shape", "_bounds", "_sampling_rng", "return_statistics"]
         return [*super()._excluded_save_params(), *own]
 
     def _check_arguments(self) -> None:
@@ -280,9 +280,9 @@ class PlainREINFORCE(OnPolicyAlgorithm):
             advantages = advantages - buffer.values[steps, envs]
         is_own = ~buffer.executed[steps, envs]
         own = advantages[is_own] if is_own.any() else advantages
-        self._statistics_of_returns = float(own.mean()), float(own.std())
+        self.return_statistics = float(own.mean()), float(own.std())
         if self.normalize_returns:
-            mean, std = self._statistics_of_returns
+            mean, std = self.return_statistics
             advantages = (advantages - mean) / (std + 1e-8)
         buffer.advantages[steps, envs] = advantages
 

@@ -29,7 +29,9 @@ class FeedbackStatistics:
     total_executed: int = 0
     total_texts: int = 0
     total_texts_used: int = 0
-    passed_over: set[str] = field(default_factory=set)
+    expert_queries: int = 0
+    expert_steps: int = 0
+    losing: set[int] = field(default_factory=set)
     _steps: int = 0
     _executed: int = 0
     _records: int = 0
@@ -37,6 +39,22 @@ class FeedbackStatistics:
     _scores: list[float] = field(default_factory=list)
     _segment_returns: list[float] = field(default_factory=list)
     _fork_steps: list[int] = field(default_factory=list)
+
+    def begin(self) -> None:
+        """Begin a training: its budget of labels is whole again."""
+        self.expert_queries = self.expert_steps = 0
+
+    def state_dict(self) -> dict[str, int]:
+        """
+        :return: What a training that goes on has to know
+        """
+        return {"expert_queries": self.expert_queries, "expert_steps": self.expert_steps}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """
+        :param state: As :meth:`state_dict` returned it
+        """
+        self.expert_queries, self.expert_steps = state["expert_queries"], state["expert_steps"]
 
     def count_steps(self, n_steps: int) -> None:
         """
