@@ -60,8 +60,8 @@ class Imitation:
     >>> imitation.loss
     'nll'
 
-    :param loss: ``"nll"``: -log pi(a_E|s). ``"kl"``: the analytic KL(pi_E || pi). It needs an ``expert`` that has a
-        distribution.
+    :param loss: ``"nll"`` for -log pi(a_E|s), or ``"kl"`` for the analytic KL(pi_E || pi). The latter needs an ``expert``
+        that has a distribution.
     :param weights: Rules for the weights of labels (:mod:`nlf_sb3.label_weights`). Their factors are multiplied with each
         other and with the labels' own weights. The model takes a copy of them.
     :param replay: Labels of earlier rollouts that are imitated again; None for none
@@ -107,27 +107,28 @@ class Injection:
     >>> Injection("plain", vf_coef=0.5).row_weight
     'auto'
 
-    :param weighting: Total weight of the expert's rows. ``"bounded"``: ``coef`` times that of the agent's rows, however many
-        there are, and the advantage of each row is bounded (:func:`~nlf_sb3.objectives.injected_rows.build_injected_rows`).
-        ``"plain"``: each row weighs as much as a row of the agent's, as in the paper.
+    :param weighting: ``"bounded"`` if all rows of the expert together weigh ``coef`` times as much as the agent's, or
+        ``"plain"`` if each weighs as much as one of the agent's. Bounded rows have bounded advantages too
+        (:func:`~nlf_sb3.objectives.injected_rows.build_injected_rows`). The paper's rows are plain.
     :param coef: Total weight of the expert's rows with ``weighting="bounded"``, where the agent's rows have a total of 1
     :param vf_coef: Weight of the expert's rows in the value loss, in the place of the algorithm's ``vf_coef``. It multiplies
         the mean of their squared errors (the sum with ``loss_reduction="sum"``), whatever ``weighting`` and ``coef`` are. The
         returns of these rows are the expert's, so that by default they don't train the value network.
-    :param row_weight: Weight of each row of the expert's. ``"none"``: 1, as in the paper. ``"importance"``: min(c, pi / pi_E),
-        which needs the expert's log-probabilities. ``"shaping"``: p / (p + 0.1), with the density p relative to the policy's
-        mode. ``"shaping_negative"``: the same where the advantage is negative, 1 elsewhere. ``"auto"``:
-        ``"shaping_negative"`` with ``weighting="bounded"``, ``"none"`` with ``"plain"``
+    :param row_weight: Weight of each row of the expert's: ``"none"``, ``"importance"``, ``"shaping"``,
+        ``"shaping_negative"`` or ``"auto"``. ``"none"`` is 1, as in the paper. ``"importance"`` is min(c, pi / pi_E), which
+        needs the expert's log-probabilities. ``"shaping"`` is p / (p + 0.1), with the density p relative to the policy's mode.
+        ``"shaping_negative"`` is the same where the advantage is negative, and 1 elsewhere. ``"auto"`` means
+        ``"shaping_negative"`` with ``weighting="bounded"``, and ``"none"`` with ``"plain"``
         (:class:`~nlf_sb3.objectives.row_weights.ExpertWeights`).
     :param max_row_weight: The bound c of ``row_weight="importance"``
     :param count_prefix: Whether the shared steps of a forked episode are rows of this episode too, with its returns. They
         are rows of the agent's in any case.
     :param separate_step: Whether injected episodes train in an optimiser step that follows the agent's update. Without it
         they are a part of the agent's update.
-    :param segments: Use of the expert's episodes that come with steps (forks of :class:`~nlf_sb3.TrajectoryInjection`,
-        expected responses of :class:`~nlf_sb3.language.TokenLevel`). ``"inject"``: they train by policy gradient.
-        ``"imitate"``: the expert's own steps are demonstrations of the rollout that brought them, with weight 1. Label replay
-        keeps them too.
+    :param segments: ``"inject"`` to train on forked episodes and expected responses by policy gradient, or ``"imitate"`` to
+        imitate the expert's own steps in them. Forked episodes are those of :class:`~nlf_sb3.TrajectoryInjection`, expected
+        responses those of :class:`~nlf_sb3.language.TokenLevel`. Imitated steps are demonstrations of the rollout that brought
+        them, with weight 1. Label replay keeps them too.
     :raises ValueError: If the value of a field is not one of those above
     """
 

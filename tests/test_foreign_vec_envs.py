@@ -263,7 +263,7 @@ def test_a_schedule_is_told_of_progress_through_a_foreign_list():
 
 
 def test_settings_that_don_t_go_with_takeovers_are_refused_at_the_first_where_nobody_could_ask():
-    with pytest.raises(FeedbackError, match="injection='separate' gives forked episodes an update of their own"):
+    with pytest.raises(FeedbackError, match=r"injection.separate_step: got True, which is for forked episodes"):
         learner("PPO", ListAdapter([taken_over]), injection="separate").learn(STEPS)
 
 

@@ -327,7 +327,7 @@ def test_worker_processes_are_guided_as_one_process_is():
 
 
 def test_a_guide_s_rows_have_no_update_of_their_own_and_no_copy():
-    with pytest.raises(FeedbackError, match=r"injection='separate'.*with mode='guide'"):
+    with pytest.raises(FeedbackError, match=r"injection.separate_step: got True.*With mode='guide'"):
         learner("PPO", toys(), injection="separate").learn(1)
     with pytest.raises(FeedbackError, match=r"injection.count_prefix: got False.*With mode='guide' there is no copy"):
         learner("PPO", toys(), injection=Injection(count_prefix=False)).learn(1)

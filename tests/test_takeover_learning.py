@@ -113,7 +113,7 @@ def test_takeovers_count_into_normalisation_as_any_step_does():
 @pytest.mark.parametrize("algorithm", [name for name in ALGORITHMS if name != "TRPO"])
 def test_an_update_of_their_own_is_refused(algorithm):
     model = learner(algorithm, taken_over(algorithm), injection="separate")
-    with pytest.raises(FeedbackError, match=r"injection='separate'.*mode='takeover'.*Use injection='bounded' or 'plain'"):
+    with pytest.raises(FeedbackError, match=r"injection.separate_step: got True.*mode='takeover'.*Use injection='bounded'"):
         model.learn(12)
 
 

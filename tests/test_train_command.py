@@ -202,10 +202,11 @@ def test_an_expert_that_was_normalised_brings_its_statistics(tmp_path):
 
 
 def test_preset_alpha_and_further_arguments_reach_the_algorithm(tmp_path, rows):
-    further = ("n_steps=16", "policy_kwargs={'net_arch': [7]}")
+    further = ("n_steps=16", "policy_kwargs={'net_arch': [7]}", "injection.coef=0.5")
     run(tmp_path / "run", algorithm="A2C", preset="feedback", alpha="0.2:0.9", expert=str(rows), set=further)
     model = nlf_sb3.A2C.load(tmp_path / "run" / "model.zip")
     assert (model.n_steps, model.normalize_advantage, model.policy_kwargs["net_arch"]) == (16, True, [7])
+    assert model.injection == nlf_sb3.Injection(coef=0.5)
     assert model.alpha == nlf_sb3.LinearSchedule(0.2, 0.9)
 
 
@@ -225,7 +226,9 @@ def test_a_takeover_leaves_the_agent_time_to_act_unless_told_otherwise(tmp_path,
 
 def test_the_preset_has_an_alpha_of_its_own(tmp_path, rows):
     run(tmp_path / "run", preset="feedback", expert=str(rows))
-    assert isinstance(nlf_sb3.PPO.load(tmp_path / "run" / "model.zip").alpha, nlf_sb3.schedules.Trial)
+    model = nlf_sb3.PPO.load(tmp_path / "run" / "model.zip")
+    assert isinstance(model.alpha, nlf_sb3.schedules.Trial)
+    assert model.imitation == nlf_sb3.Imitation("nll", replay=nlf_sb3.LabelReplay(100_000, per_step=4.0))
 
 
 def test_demonstrations_are_imitated_by_alpha_beside_injection_too(tmp_path, rows):
@@ -396,6 +399,9 @@ REFUSALS = {
     "twice": (["--set", "n_steps=8", "--set", "n_steps=9"], "--set: got 'n_steps=9', expected KEY=VALUE, each key once"),
     "typo": (["--set", "nsteps=8"], "--set nsteps=8: PPO has no argument nsteps. Did you mean n_steps?"),
     "own option": (["--set", "seed=8"], "--set seed=8: seed has an option of its own. Use --seed."),
+    "own option of a field": (["--set", "imitation.loss=kl"], "imitation.loss has an option of its own. Use --imitation."),
+    "typo of a field": (["--set", "injection.coeff=8"], "PPO has no argument injection.coeff. Did you mean injection.coef?"),
+    "value of a field": (["--set", "injection.coef=-1"], "Injection.coef: got -1, expected a finite number of at least 0"),
     "no value": (["--set", "n_steps=[1"], "--set n_steps=[1: '[1' is no plain Python value"),
     "wrong value": (["--set", "n_steps='a'"], "PPO: "),
     "kl of rows": (["--demonstrations", "rows", "--imitation", "kl"], "imitation='kl' needs expert="),
