@@ -88,6 +88,13 @@ class RecurrentPPO(JoinsSingleRow, sb3_contrib.RecurrentPPO):
                 "to bounds of -1 and 1, around the environment."
             )
 
+    def _as_executed(self, actions: np.ndarray) -> np.ndarray:
+        """As in the base, but squashed actions are clipped as they are: sb3-contrib doesn't rescale them."""
+        space = self.action_space
+        if isinstance(space, spaces.Box):
+            return np.clip(actions.reshape(len(actions), *space.shape), space.low, space.high)
+        return super()._as_executed(actions)
+
     def _policy_rows(
         self, observations: Any, actions: th.Tensor, starts: np.ndarray | None, masks: np.ndarray | None
     ) -> RecurrentRows:
