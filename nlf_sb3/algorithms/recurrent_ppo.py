@@ -92,7 +92,7 @@ class RecurrentPPO(JoinsSingleRow, sb3_contrib.RecurrentPPO):
         """As in the base, but squashed actions are clipped as they are: sb3-contrib doesn't rescale them."""
         space = self.action_space
         if isinstance(space, spaces.Box):
-            return np.clip(actions.reshape(len(actions), *space.shape), space.low, space.high)
+            return np.clip(actions.reshape(len(actions), *(space.shape or ())), space.low, space.high)
         return super()._as_executed(actions)
 
     def _policy_rows(
