@@ -92,7 +92,8 @@ class RecurrentPPO(JoinsSingleRow, sb3_contrib.RecurrentPPO):
         """As in the base, but squashed actions are clipped as they are: sb3-contrib doesn't rescale them."""
         space = self.action_space
         if isinstance(space, spaces.Box):
-            return np.clip(actions.reshape(len(actions), *(space.shape or ())), space.low, space.high)
+            clipped: np.ndarray = np.clip(actions.reshape(len(actions), *(space.shape or ())), space.low, space.high)
+            return clipped
         return super()._as_executed(actions)
 
     def _policy_rows(
