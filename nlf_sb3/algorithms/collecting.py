@@ -12,9 +12,11 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from nlf_sb3.algorithms.imitation import in_policy_scale
 from nlf_sb3.algorithms.lost_feedback import lost_feedback
+from nlf_sb3.algorithms.lost_marks import loses_feedback, why_no_feedback
 from nlf_sb3.algorithms.shifted_spaces import check_counts_from_zero
 from nlf_sb3.algorithms.staging import StagesInjection
 from nlf_sb3.algorithms.statistics import FeedbackStatistics, expert_agreement
+from nlf_sb3.algorithms.token_policies import acts_by_tokens
 from nlf_sb3.algorithms.vec_envs import innermost_statistics
 from nlf_sb3.buffers.labels import NO_LABEL, keep_feedback
 from nlf_sb3.errors import FeedbackError
@@ -119,6 +121,8 @@ class CollectsFeedback(StagesInjection):
         if self._raw_last_obs is not None and self.expert is not None:
             self.rollout_buffer.add_raw_observation(self._raw_last_obs)
         self._statistics.count_steps(len(infos))
+        if self._is_first_rollout:
+            self._statistics.losing.update(env for env, info in enumerate(infos) if loses_feedback(info))
         for env, info in enumerate(infos):
             failure = failure_of(info)
             if failure is not None:
@@ -161,7 +165,7 @@ class CollectsFeedback(StagesInjection):
                 )
             self._check_label_space()
             check_counts_from_zero(self.action_space, "action_space")
-            action = check_actions(feedback.expert_action[None], self.action_space, 1)[0]
+            action = check_actions(feedback.expert_action[None], self.action_space, 1, is_single=True)[0]
             self.num_expert_queries += 1
             if not self.rollout_buffer.add_label(env, feedback, action):
                 self._statistics.late += 1
@@ -176,11 +180,15 @@ class CollectsFeedback(StagesInjection):
         if not self._is_first_rollout:
             return
         self._is_first_rollout = False
+        assert self.env is not None
+        is_promised = bool(wrapped_environments(self.env, FeedbackWrapper))
         message = lost_feedback(
             self._statistics,
-            is_promised=bool(wrapped_environments(self.env, FeedbackWrapper)),  # type: ignore[arg-type]
+            is_promised=is_promised,
+            why_none=why_no_feedback(self.env, self._statistics.losing) if is_promised else "",
             has_interpreter=self.interpreter is not None,
             has_other_use=bool(self.num_expert_queries or self.auxiliary_losses),
+            acts_by_tokens=acts_by_tokens(self.policy),
         )
         if message is not None:
             warnings.warn(f"The first {self.num_timesteps} steps {message}", stacklevel=3)

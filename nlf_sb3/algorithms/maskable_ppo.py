@@ -30,6 +30,7 @@ class MaskablePPO(JoinsSingleRow, sb3_contrib.MaskablePPO):
     (:class:`~nlf_sb3.algorithms.clipped.JoinsSingleRow`).
     """
 
+    trains_tokens = False
     _use_masking = True
 
     def collect_rollouts(

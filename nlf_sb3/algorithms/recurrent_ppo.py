@@ -35,6 +35,8 @@ class RecurrentPPO(JoinsSingleRow, sb3_contrib.RecurrentPPO):
     (:class:`~nlf_sb3.algorithms.clipped.JoinsSingleRow`).
     """
 
+    trains_tokens = False
+
     policy: Any
     """A recurrent policy of sb3-contrib."""
 

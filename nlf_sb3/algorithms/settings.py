@@ -13,6 +13,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from nlf_sb3.action_names import ActionNames
 from nlf_sb3.algorithms.auxiliary import AuxiliaryLoss
 from nlf_sb3.algorithms.injection_weights import MAX_IMPORTANCE_WEIGHT, WEIGHT_KINDS, ExpertWeights, expert_weights
+from nlf_sb3.algorithms.token_policies import check_has_no_texts, check_tokens
 from nlf_sb3.demonstrations import Demonstrations
 from nlf_sb3.errors import FeedbackError
 from nlf_sb3.foreign_vec_envs import innermost
@@ -71,6 +72,8 @@ class FeedbackSettings(OnPolicyAlgorithm):
     The arguments of :class:`~nlf_sb3.algorithms.base.FeedbackAlgorithm`.
     """
 
+    trains_tokens = True
+    """Whether policies of tokens (:class:`~nlf_sb3.language.CausalLMPolicy`) can be trained."""
     _own_demonstrations: Demonstrations | None = None
     """A checked copy of those given."""
 
@@ -138,6 +141,7 @@ class FeedbackSettings(OnPolicyAlgorithm):
     @staticmethod
     def _wrap_env(env: Any, verbose: int = 0, monitor_wrapper: bool = True) -> VecEnv:
         """As in SB3; a single environment goes into a :class:`~nlf_sb3.LeanVecEnv`."""
+        check_has_no_texts(env)
         vec_env = OnPolicyAlgorithm._wrap_env(env, verbose, monitor_wrapper)
         if not isinstance(env, VecEnv):
             make_lean(vec_env)
@@ -152,6 +156,7 @@ class FeedbackSettings(OnPolicyAlgorithm):
         for name, choices in _CHOICES.items():
             if getattr(self, name) not in choices:
                 raise ValueError(f"{name}: got {getattr(self, name)!r}, expected one of {', '.join(map(repr, choices))}.")
+        check_tokens(self)
         as_schedule(self.alpha)
         _check_rules("imitation_weights", self.imitation_weights, "nlf_sb3.weights.TrustGate()")
         _check_rules("auxiliary_losses", self.auxiliary_losses, "nlf_sb3.text.TextPrediction()")

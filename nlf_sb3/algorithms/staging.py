@@ -12,6 +12,7 @@ from nlf_sb3.algorithms.imitation import in_policy_scale
 from nlf_sb3.algorithms.injection_weights import check_expert_log_probs
 from nlf_sb3.algorithms.shifted_spaces import check_counts_from_zero
 from nlf_sb3.algorithms.statistics import FeedbackStatistics
+from nlf_sb3.algorithms.token_policies import check_takes
 from nlf_sb3.algorithms.vec_envs import check_vec_wrappers
 from nlf_sb3.errors import FeedbackError
 from nlf_sb3.feedback import EXPERT_SEGMENT_KEY
@@ -87,7 +88,7 @@ class StagesInjection(ChecksSteps):
         log_prob = takeover.log_prob
         try:
             check_counts_from_zero(self.action_space, "action_space")
-            action = check_actions(np.asarray(takeover.action)[None], self.action_space, 1, "executed action")
+            action = check_actions(np.asarray(takeover.action)[None], self.action_space, 1, "executed action", is_single=True)
             if self._expert_weights().needs_expert:
                 check_expert_log_probs(None if log_prob is None else [log_prob], 1, "executed action")
         except FeedbackError as error:  # on_error="skip" can't help: the row would pass for the agent's own
@@ -102,6 +103,7 @@ class StagesInjection(ChecksSteps):
             is_meant = isinstance(segment, (list, tuple)) or is_meant_as(segment, ExpertSegment)
             self._pass_over(env, EXPERT_SEGMENT_KEY, segment, ExpertSegment, is_meant=is_meant)
             return
+        check_takes(self.policy_class, segment.observations, "expert segment")
         check_counts_from_zero(self.action_space, "action_space")
         check_actions(segment.actions, self.action_space, len(segment), "expert segment")
         self._check_observed(segment)

@@ -30,6 +30,7 @@ class FeedbackStatistics:
     total_texts: int = 0
     total_texts_used: int = 0
     passed_over: set[str] = field(default_factory=set)
+    losing: set[int] = field(default_factory=set)
     _steps: int = 0
     _executed: int = 0
     _records: int = 0

@@ -36,6 +36,7 @@ class TRPO(FeedbackAlgorithm, sb3_contrib.TRPO):
     """
 
     imitates_get_distribution = True
+    trains_tokens = False
 
     def _check_settings(self) -> None:
         super()._check_settings()
