@@ -169,7 +169,15 @@ def log_relative_density(distribution: Distribution, log_prob: th.Tensor) -> th.
     :param log_prob: log-probability of the B actions
     :return: ``[B]``, at most 0
     """
-    mode = distribution.mode()
+    try:
+        mode = distribution.mode()
+    except NotImplementedError as error:
+        own: Any = getattr(distribution, "whole", distribution)
+        raise FeedbackError(
+            f"{type(own).__name__}, the policy's distribution, has no mode(), its likeliest action, beside which labels to be "
+            "avoided and weights of an expert's rows are measured. Write that method, or do without words of blame, and pass "
+            "injection_weights='none'."
+        ) from error
     n_dimensions = mode.shape[1] if mode.dim() > 1 else 1
     relative = ((log_prob - distribution.log_prob(mode)) / n_dimensions).clamp(max=0.0)
     if relative.isnan().any():

@@ -29,6 +29,25 @@ class ActionShapeError(FeedbackError):
     """Actions that aren't one row for each observation."""
 
 
+def add_hint(error: Exception, hint: str) -> None:
+    """
+    Add to what an error says, as ``add_note`` does from Python 3.11 on.
+
+    :param error: The error
+    :param hint: A sentence
+    """
+    if hint not in hints_of(error):  # the same error may be raised again
+        error.__notes__ = [*hints_of(error), hint]  # type: ignore[attr-defined]
+
+
+def hints_of(error: Exception) -> list[str]:
+    """
+    :param error: An error
+    :return: What :func:`add_hint` added
+    """
+    return list(getattr(error, "__notes__", []))
+
+
 class TwinError(RuntimeError):
     """An environment that can't be twinned, or a twin that left its original."""
 

@@ -148,7 +148,9 @@ def _frozen_array(value: Any) -> np.ndarray:
     try:
         array = np.array(value)
     except (ValueError, TypeError, RuntimeError) as error:  # ragged lists; tensors with a graph or on a GPU
-        raise FeedbackError(f"expert_action: {value!r} is not an array ({error}). Give a NumPy array or a list.") from error
+        raise FeedbackError(
+            f"expert_action: {value!r:.80} is not an array ({error!s:.160}). Give a NumPy array or a list."
+        ) from error
     if array.dtype.kind not in "biufc":
         raise FeedbackError(f"expert_action: got {_named(value)}, expected numbers of the action space.")
     array.setflags(write=False)

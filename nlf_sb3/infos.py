@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from nlf_sb3.errors import FeedbackError
+from nlf_sb3.errors import FeedbackError, hints_of
 from nlf_sb3.feedback import FEEDBACK_ERROR_KEY, TAKEOVER_KEY
 from nlf_sb3.observations import ObservationRows
 
@@ -70,12 +70,13 @@ def describe_error(error: Exception, where: str) -> str:
 
     :param error: The exception
     :param where: Who raised it, and when
-    :return: For our own errors the message; for others the traceback too
+    :return: For our own errors the message, with its hints; for others the traceback too
     """
+    message = " ".join([str(error), *hints_of(error)])
     if isinstance(error, FeedbackError):
-        return f"{where}: {error}"
+        return f"{where}: {message}"
     trace = "".join(traceback.format_exception(error))
-    return f"{where} raised {type(error).__name__}: {error}\n{trace}"
+    return f"{where} raised {type(error).__name__}: {message}\n{trace}"
 
 
 def episode_return(info: Mapping[str, Any]) -> float | None:

@@ -19,6 +19,8 @@ def check_actions(
     n_rows: int,
     source: str = "expert action",
     row_name: Callable[[int], str] = "row {}".format,
+    *,
+    is_single: bool = False,
 ) -> np.ndarray:
     """
     Check a batch of actions and cast it, without loss, to the space's dtype.
@@ -32,6 +34,7 @@ def check_actions(
     :param n_rows: The number of rows expected
     :param source: What the actions are, for the error message
     :param row_name: What a row is called there
+    :param is_single: Whether they are one action, whose row nobody wrote: the message is then about ``[*action_shape]``
     :return: Array of shape ``[n_rows, *action_shape]`` with the space's dtype
     :raises FeedbackError: With what came, what was expected and how to mend it
     """
@@ -47,10 +50,15 @@ def check_actions(
     try:
         array = np.asarray(actions)
     except ValueError as error:  # ragged nesting
-        raise ActionShapeError(f"{source}: {actions!r} is not an array ({error}). Return rows of equal shape.") from error
+        raise ActionShapeError(
+            f"{source}: {actions!r:.80} is not an array ({error!s:.160}). Return rows of equal shape."
+        ) from error
     shape = (n_rows, *(space.shape or ()))
     if array.dtype.kind not in _KIND_NAMES:
         raise FeedbackError(f"{source}: got {_preview(array)} of dtype {array.dtype}, expected numbers of {space}.")
+    if array.shape != shape and is_single:
+        mend = f"Give one action of shape {shape[1:]}, without an axis for rows." if shape[1:] else "Give one number."
+        raise ActionShapeError(f"{source}: got shape {array.shape[1:]}, expected {shape[1:]} for {space}. {mend}")
     if array.shape != shape:
         raise ActionShapeError(
             f"{source}: got shape {array.shape}, expected {shape} for {space}. "

@@ -279,3 +279,61 @@ def test_help_is_no_answer():
     feedback, shown = said("/help\nleft\n")
     assert feedback.text == "left"
     assert "/skip STEPS" in shown
+
+
+@pytest.mark.parametrize(
+    ("space", "typed", "action"),
+    [
+        (spaces.Discrete(2), "left", 0),
+        (spaces.Discrete(2), "Push RIGHT", 1),
+        (spaces.Discrete(2), "1", 1),
+        (spaces.Discrete(3, start=5), "right", 7),
+        (spaces.MultiDiscrete([2]), "right", [1]),
+        (BOX, "left 0.5", [-0.5]),
+        (BOX, "push right 2", [2.0]),
+        (BOX, "-1", [-1.0]),
+        (spaces.Box(0, 4, (1,)), "right 1", [3.0]),
+    ],
+)
+def test_an_action_can_be_typed_by_name(space, typed, action):
+    feedback, _ = said(f"/action {typed}\n", ActionNames(space, PUSH), step(space.sample()))
+    assert feedback.expert_action.tolist() == pytest.approx(action)
+
+
+def test_help_says_how_actions_are_typed_by_name():
+    assert "After /action: left (0) or right (1)." in said("/help\n\n", ActionNames(spaces.Discrete(2), PUSH), step(0))[1]
+
+
+def test_the_longest_name_is_the_one_that_is_meant():
+    names = ActionNames(spaces.Discrete(2), [Dimension("pedal", low=["slow", "brake"], high=["slow start", "gas"])])
+    assert said("/action slow start\n", names, step(0))[0].expert_action.tolist() == 1
+
+
+@pytest.mark.parametrize(
+    ("space", "typed", "expected"),
+    [
+        (spaces.Discrete(2), "up", "expected left (0) or right (1)"),
+        (spaces.Discrete(2), "left 1", "expected left (0) or right (1)"),
+        (spaces.Discrete(5), "left", "expected a number from 0, the most left, to 4, the most right"),
+        (BOX, "left", "expected a number, or left or right with how far, such as right 0.5"),
+        (BOX, "left -1", "such as right 0.5"),
+        (BOX, "left 3", "outside Box"),
+    ],
+)
+def test_a_name_that_isnt_clear_is_asked_again_with_what_is_expected(space, typed, expected):
+    feedback, shown = said(f"/action {typed}\nbetter\n", ActionNames(space, PUSH), step(space.sample()))
+    assert feedback.text == "better"
+    assert expected in shown
+
+
+def test_names_of_several_dimensions_want_their_numbers():
+    names = ActionNames(spaces.Box(-1, 1, (2,)), [Dimension("throttle"), Dimension("steering", "left", "right")])
+    feedback, shown = said("/action left\n/action 0 -1\n", names, step((0.0, 0.0)))
+    assert "expected 2 numbers: throttle, steering" in shown
+    assert feedback.expert_action.tolist() == [0.0, -1.0]
+
+
+@pytest.mark.parametrize("arguments", [(), (gym.make("CartPole-v1"),)], ids=["nothing", "an environment"])
+def test_a_console_needs_an_action_space(arguments):
+    with pytest.raises(FeedbackError, match=r"expected the environment's action_space.*ConsoleTeacher\(ActionNames"):
+        ConsoleTeacher(*arguments)

@@ -45,7 +45,8 @@ def judge(interpreters, row):
     directions, confidence = corrections.directions[0], corrections.confidences[0]
     is_read = confidence > UNSURE
     if wants[0] in ("praise", "blame"):
-        return corrections.valences[0] * (1 if wants[0] == "praise" else -1) > 0, False
+        valence = corrections.valences[0] * (1 if wants[0] == "praise" else -1)
+        return valence > 0, is_read and valence < 0
     if wants[0].startswith("none"):
         return not directions.any() or not is_read, directions.any() and is_read
     return (directions == wanted).all() and confidence > 0, is_read and (directions * wanted < 0).any()
@@ -58,11 +59,12 @@ def judged(file):
 
 
 @pytest.mark.parametrize(
-    ("file", "least_right"), [("tuned_0", 1.0), ("tuned_1", 0.97), ("tuned_2", 0.97), ("tuned_3", 0.9), ("tuned_4", 0.9)]
+    ("file", "least_right"),
+    [("tuned_0", 1.0), ("tuned_1", 0.97), ("tuned_2", 0.97), ("tuned_3", 0.9), ("tuned_4", 0.9), ("tuned_5", 0.85)],
 )
 def test_remarks_that_the_reader_was_tuned_on(file, least_right):
     results = judged(f"{file}.jsonl")
-    assert len(results) > 150
+    assert len(results) > 25
     assert [row["text"] for row, _, is_wrong in results if is_wrong] == []
     assert np.mean([is_right for _, is_right, _ in results]) >= least_right
 
@@ -70,8 +72,9 @@ def test_remarks_that_the_reader_was_tuned_on(file, least_right):
 def test_remarks_that_were_held_back():
     results = judged("held_back.jsonl")
     assert len(results) == 240
-    assert np.mean([is_right for _, is_right, _ in results]) >= 0.9
-    assert sum(is_wrong for _, _, is_wrong in results) <= 4
+    # As docs/text.md says.
+    assert sum(is_right for _, is_right, _ in results) >= 228
+    assert sum(is_wrong for _, _, is_wrong in results) <= 2
 
 
 @pytest.mark.parametrize(

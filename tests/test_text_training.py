@@ -75,7 +75,7 @@ def warnings_of(steps=64, teacher=lambda transition: Feedback(text="Go up."), **
 
 def test_text_that_nothing_reads_is_pointed_out_once():
     (message,) = warnings_of()
-    assert "nothing reads it. Pass interpreter=" in message
+    assert "nothing reads it. Pass an interpreter" in message
     assert warnings_of(expert=lambda observations: np.zeros((len(observations), 2))) == []
     assert warnings_of(auxiliary_losses=[TextPrediction()]) == []
 

@@ -22,7 +22,9 @@ def _every_warning_is_an_error():
     th.set_warn_always(True)  # torch says some things once in a process
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        for by_design in ("You have specified a mini-batch size", "mode='(takeover|guide)' with normalize_returns"):
+        by_others = ".*env.action_masks to get variables from other wrappers is deprecated"  # sb3-contrib, Gymnasium 0.29
+        mini_batch, takeovers = "You have specified a mini-batch size", "mode='(takeover|guide)' with normalize_returns"
+        for by_design in (mini_batch, takeovers, by_others):
             warnings.filterwarnings("ignore", message=by_design)
         yield
     th.set_warn_always(False)

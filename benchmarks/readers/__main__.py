@@ -19,6 +19,7 @@ import numpy as np
 
 from benchmarks.readers.classifiers import matrix_of, named, plain_words, tokens_of, train_on_embeddings, train_on_ngrams
 from benchmarks.readers.remarks import ARM, CART, Spoken, load, of_a_teacher
+from benchmarks.readers.templates import of_templates
 from nlf_sb3.text import Remarks, RuleInterpreter
 from nlf_sb3.text.agreement import WEIGHTS
 
@@ -37,15 +38,15 @@ def main() -> None:
     arguments = parser.parse_args()
     files = sorted(DATA.glob("tuned_*.jsonl"))
     if arguments.command == "train":
-        save(train_on_ngrams([*of_a_teacher(), *(remark for file in files for remark in load(file))]))
+        save(train_on_ngrams([*of_a_teacher(), *of_templates(), *(remark for file in files for remark in load(file))]))
     elif arguments.command == "left-out":
         for file in files:
             others = [remark for other in files if other != file for remark in load(other)]
-            print_table(file.name, trained([*of_a_teacher(), *others]), load(file))
+            print_table(file.name, trained([*of_a_teacher(), *of_templates(), *others]), load(file))
     elif arguments.file is None:
         parser.error("compare needs a FILE.jsonl")
     else:
-        tuned = [*of_a_teacher(), *(remark for file in files for remark in load(file))]
+        tuned = [*of_a_teacher(), *of_templates(), *(remark for file in files for remark in load(file))]
         print_table(arguments.file.name, trained(tuned), load(arguments.file))
 
 

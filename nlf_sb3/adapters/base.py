@@ -10,21 +10,21 @@ import numpy as np
 import torch as th
 from gymnasium import spaces
 
+from nlf_sb3.action_scales import policy_tensor
 from nlf_sb3.buffers.minibatches import Minibatch
 from nlf_sb3.closed_forms import Cotangents
 from nlf_sb3.losses import policy_gradient_loss
 from nlf_sb3.objectives.advantages import AdvantageScale
 from nlf_sb3.objectives.attach import attached_loss, gradient_norms
 from nlf_sb3.objectives.auxiliary import AuxiliaryTerm
-from nlf_sb3.objectives.evaluating import Evaluation
 from nlf_sb3.objectives.expert_ratios import ExpertRatios
 from nlf_sb3.objectives.interventions import InterventionWeights
-from nlf_sb3.objectives.policy_rows import PolicyRows
+from nlf_sb3.objectives.policy_rows import Evaluation, PolicyRows
 from nlf_sb3.objectives.terms import RolloutTerms
 from nlf_sb3.observations import observations_on
 from nlf_sb3.returns import advantages_until_takeover
 from nlf_sb3.segments import ExpertSegment
-from nlf_sb3.spaces import policy_tensor
+from nlf_sb3.token_policies import check_tokens
 
 
 class Adapter:
@@ -36,6 +36,8 @@ class Adapter:
 
     imitates_get_distribution = False
     """Whether labels train ``policy.get_distribution`` in the place of the distribution of ``policy.evaluate_actions``."""
+    trains_tokens = True
+    """Whether policies of tokens (:class:`~nlf_sb3.language.CausalLMPolicy`) can be trained."""
     advantages_are_normalised = False
     """Whether the buffer's advantages are normalised already, in every rollout."""
 
@@ -47,7 +49,9 @@ class Adapter:
     def check_settings(self) -> None:
         """
         :raises ValueError: If the algorithm can't do what the arguments ask for
+        :raises FeedbackError: If it can't train this kind of policy
         """
+        check_tokens(self.model, trains_tokens=self.trains_tokens)
 
     def check_action_scale(self) -> None:
         """

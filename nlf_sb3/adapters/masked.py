@@ -19,6 +19,7 @@ from nlf_sb3.segments import ExpertSegment
 class MaskedAdapter(SingleRowAdapter):
     """MaskablePPO of sb3-contrib."""
 
+    trains_tokens = False
     uses_masks = True
     """Whether the present rollout was collected with masks."""
 

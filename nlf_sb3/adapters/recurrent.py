@@ -20,6 +20,8 @@ from nlf_sb3.objectives.policy_rows import Evaluation
 class RecurrentAdapter(SingleRowAdapter):
     """RecurrentPPO of sb3-contrib."""
 
+    trains_tokens = False
+
     def check_settings(self) -> None:
         super().check_settings()
         model = self.model

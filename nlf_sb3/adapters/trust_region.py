@@ -22,6 +22,7 @@ class TrustRegionAdapter(Adapter):
     """TRPO of sb3-contrib, which tests one objective in a line search, on rows of actions."""
 
     imitates_get_distribution = True
+    trains_tokens = False
 
     def check_settings(self) -> None:
         super().check_settings()

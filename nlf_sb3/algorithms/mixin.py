@@ -20,6 +20,7 @@ from nlf_sb3.objectives.auxiliary import AuxiliaryLoss
 from nlf_sb3.schedules import AlphaSchedule, TrainingPhases, own_copy
 from nlf_sb3.teachers.experts import Expert
 from nlf_sb3.text.corrections import Interpreter
+from nlf_sb3.token_policies import check_has_no_texts
 
 SelfFeedbackMixin = TypeVar("SelfFeedbackMixin", bound="FeedbackMixin")
 
@@ -124,6 +125,7 @@ class FeedbackMixin:
     @staticmethod
     def _wrap_env(env: Any, verbose: int = 0, monitor_wrapper: bool = True) -> VecEnv:
         """As in SB3. A single environment goes into a :class:`~nlf_sb3.FastDummyVecEnv`."""
+        check_has_no_texts(env)
         vec_env = BaseAlgorithm._wrap_env(env, verbose, monitor_wrapper)
         if not isinstance(env, VecEnv):
             make_fast(vec_env)

@@ -13,10 +13,10 @@ from nlf_sb3.receiving.statistics import FeedbackStatistics
 from nlf_sb3.vec_envs import as_environment_gave_them, check_expert_observes
 from nlf_sb3.buffers.labels import MODE, NO_LABEL, SAMPLE
 from nlf_sb3.distributions import masked
-from nlf_sb3.errors import ActionShapeError, FeedbackError
+from nlf_sb3.errors import FeedbackError, hints_of
 from nlf_sb3.masks import check_allowed
 from nlf_sb3.segments import Observations
-from nlf_sb3.teachers.experts import CallableExpert
+from nlf_sb3.teachers.experts import hint_at_rows
 from nlf_sb3.validation import check_actions
 
 
@@ -100,9 +100,8 @@ class ExpertLabeller:
             return question()
         except Exception as error:  # whatever a user's expert raises
             message = str(error) if isinstance(error, FeedbackError) else f"it raised {type(error).__name__}: {error}"
-            may_be_of_one_row = isinstance(error, ActionShapeError) or not isinstance(error, FeedbackError)
-            if may_be_of_one_row and isinstance(model.expert, CallableExpert) and model.expert.batched:
-                message += " (It got observations [n, ...]; CallableExpert(f, batched=False) gives it one at a time.)"
+            hint_at_rows(model.expert, error)
+            message = " ".join([message, *hints_of(error)])
             if model.on_error == "raise":
                 raise FeedbackError(f"expert {type(model.expert).__name__}, step {model.num_timesteps}: {message}") from error
             self._statistics.skipped += 1

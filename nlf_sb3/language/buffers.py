@@ -17,6 +17,8 @@ from nlf_sb3.language.sequences import TokenSequence
 class _KeepsContexts(RolloutBuffer):
     """Holds observations as :class:`TokenContexts`, ``[n_steps, n_envs]``, and so do its samples."""
 
+    holds_contexts = True
+    """By which an algorithm knows such a buffer, without importing this one."""
     observations: Any
     """:class:`TokenContexts`, ``[n_steps, n_envs]``."""
 

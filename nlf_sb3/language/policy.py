@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch as th
 from gymnasium import spaces
 from stable_baselines3.common.policies import ActorCriticPolicy
@@ -65,6 +66,9 @@ class CausalLMPolicy(ActsTokenByToken, EvaluatesTokens, HasReference, KeepsTrain
     :param optimizer_kwargs: As in SB3
     :param use_sde: Not used
     """
+
+    acts_by_tokens = True
+    """By which an algorithm knows a policy of tokens, without importing this one."""
 
     def __init__(
         self,
@@ -161,7 +165,8 @@ class CausalLMPolicy(ActsTokenByToken, EvaluatesTokens, HasReference, KeepsTrain
 
 
 def _n_tokens_of(observation_space: spaces.Space, action_space: spaces.Space) -> int:
-    if isinstance(observation_space, spaces.Box) and isinstance(action_space, spaces.Discrete):
+    is_tokens = isinstance(observation_space, spaces.Box) and np.dtype(observation_space.dtype).kind in "iu"
+    if is_tokens and len(observation_space.shape or ()) == 1 and isinstance(action_space, spaces.Discrete):
         return int(action_space.n)
     raise ValueError(
         f"CausalLMPolicy: got observations of {observation_space} and actions of {action_space}, expected those of "

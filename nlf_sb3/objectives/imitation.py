@@ -181,7 +181,10 @@ class ImitationTerm:
     def _bounded_where_left(self, distribution: Any, actions: Any, weights: Any) -> Any:
         """Weights below 0 times :func:`~nlf_sb3.losses.leaving_factors`."""
         with th.no_grad():
-            relative = log_relative_density(distribution, distribution.log_prob(self._to_device(actions)))
+            try:
+                relative = log_relative_density(distribution, distribution.log_prob(self._to_device(actions)))
+            except FeedbackError as error:
+                raise FeedbackError(f"{type(self._policy).__name__}: {error}") from error
             factors = leaving_factors(relative)
         if isinstance(weights, np.ndarray):
             return np.where(weights < 0, weights * factors.cpu().numpy(), weights)

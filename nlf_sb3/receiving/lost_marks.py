@@ -14,7 +14,39 @@ from nlf_sb3.errors import FeedbackError
 from nlf_sb3.feedback import EXPERT_SEGMENT_KEY, FEEDBACK_KEY, Feedback
 from nlf_sb3.foreign_vec_envs import ask_wrappers, wrapped_environments
 from nlf_sb3.wrappers import FeedbackWrapper, TrajectoryInjection
-from nlf_sb3.wrappers.marks import StepMark
+from nlf_sb3.wrappers.marks import STEP_MARK_KEY, StepMark
+
+
+def loses_feedback(info: dict[str, Any]) -> bool:
+    """
+    :param info: A step's info, of an environment whose FeedbackWrapper marks its steps
+    :return: Whether it has lost that mark, or the feedback that the mark speaks of
+    """
+    mark = info.get(STEP_MARK_KEY)
+    while isinstance(mark, StepMark):
+        if mark.source == "feedback":
+            return mark.given and not isinstance(info.get(FEEDBACK_KEY), Feedback)
+        mark = mark.inner
+    return True
+
+
+def why_no_feedback(env: VecEnv, losing: set[int]) -> str:
+    """
+    :param env: A learner's environment, with a FeedbackWrapper, from which no feedback came
+    :param losing: Indices of environments of which an info was as :func:`loses_feedback` says
+    :return: Why, as the end of a sentence and perhaps more
+    """
+    marked = _environments_with_labels(env)
+    lost = sorted(marked & losing)
+    name = FeedbackWrapper.__name__
+    if lost:
+        return (
+            f"infos of environment {lost[0]} arrived without what it put there. {name_wrappers_around(env, lost[0], name)} "
+            'A wrapper that makes new infos has to pass on all entries of the old ones, and to leave info["feedback"] alone.'
+        )
+    if marked == set(wrapped_environments(env, FeedbackWrapper)):
+        return "its teachers returned None."
+    return "its teachers returned None, or a wrapper around it replaced the infos."
 
 
 class LostMarks:
@@ -27,9 +59,7 @@ class LostMarks:
     def __init__(self, env: VecEnv) -> None:
         self._env = env
         self._has_warned = False
-        texts = spaces.Text
-        # TokenLevel makes one text of several of the learner's steps, and drops the mark of that.
-        self._labelled = _where(env, FeedbackWrapper, "nlf_sb3_feedback_space", lambda space: not isinstance(space, texts))
+        self._labelled = _environments_with_labels(env)
         self._forked = _where(env, TrajectoryInjection, "nlf_sb3_injection_mode", lambda mode: mode == "fork")
         self._taken_over = _where(env, TrajectoryInjection, "nlf_sb3_injection_mode", lambda mode: mode != "fork")
 
@@ -62,6 +92,13 @@ class LostMarks:
         name = wrapper.__name__
         around = name_wrappers_around(self._env, env, name)
         return f"{name} of environment {env}: the step's info has lost an entry that it put there, so that {what}. {around}"
+
+
+def _environments_with_labels(env: VecEnv) -> set[int]:
+    """Indices of the environments in which a FeedbackWrapper marks the learner's own steps."""
+    texts = spaces.Text
+    # TokenLevel makes one text of several of the learner's steps, and drops the mark of that.
+    return _where(env, FeedbackWrapper, "nlf_sb3_feedback_space", lambda space: not isinstance(space, texts))
 
 
 def _where(env: VecEnv, wrapper: type[gym.Wrapper], name: str, is_meant: Any) -> set[int]:

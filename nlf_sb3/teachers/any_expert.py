@@ -39,6 +39,8 @@ def as_expert(expert: Any) -> Expert:
             "expert: got Demonstrations, which are rows and can't act: pass them to the algorithm as demonstrations=, "
             "or act from them with NearestStateExpert(demonstrations)."
         )
+    if isinstance(expert, type):
+        raise FeedbackError(f"expert: got the class {expert.__name__}, expected one of its objects.")
     if isinstance(getattr(expert, "policy", None), BasePolicy):
         return PolicyExpert(expert.policy)
     if callable(expert):

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from gymnasium import spaces
 
+from nlf_sb3.action_names import ActionNames
 from nlf_sb3.errors import FeedbackError
+from nlf_sb3.teachers.named_actions import expected_names, named_action
 from nlf_sb3.typed_numbers import as_number, as_whole_number
 from nlf_sb3.validation import check_actions
 
@@ -43,7 +45,7 @@ class TypedLine:
     asks_help: bool = False
 
 
-def parse_line(line: str, space: spaces.Space) -> TypedLine:
+def parse_line(line: str, space: spaces.Space, names: ActionNames | None = None) -> TypedLine:
     """
     A command is a word that begins with a slash, at the start of a line or after a space; every other slash is text.
 
@@ -52,6 +54,7 @@ def parse_line(line: str, space: spaces.Space) -> TypedLine:
 
     :param line: What was typed, one line or several
     :param space: The environment's action space
+    :param names: What people call its directions, if they have names
     :return: What it says
     :raises FeedbackError: With what came and what was expected
     """
@@ -66,7 +69,7 @@ def parse_line(line: str, space: spaces.Space) -> TypedLine:
         if name in seen:
             raise FeedbackError(f"got /{name} twice, expected it once.")
         seen.add(name)
-        _obey(name, line[match.end() : end].strip(), typed, space)
+        _obey(name, line[match.end() : end].strip(), typed, space, names)
     if {"skip", "quit"} <= seen:
         raise FeedbackError("got /skip and /quit, expected one of them.")
     return typed
@@ -88,7 +91,7 @@ def _command(match: re.Match[str], line: str) -> str | None:
     )
 
 
-def _obey(name: str, argument: str, typed: TypedLine, space: spaces.Space) -> None:
+def _obey(name: str, argument: str, typed: TypedLine, space: spaces.Space, names: ActionNames | None) -> None:
     try:
         if name == "score":
             typed.score = as_number(argument)
@@ -97,7 +100,7 @@ def _obey(name: str, argument: str, typed: TypedLine, space: spaces.Space) -> No
                     f"got {argument!r:.40}, expected at most {_LARGEST_SCORE:,}: a policy can't learn from more."
                 )
         elif name == "action":
-            typed.action = _action(argument, space)
+            typed.action = _action(argument, space, names)
         elif name == "skip":
             typed.skip = as_whole_number(argument)
             if typed.skip < 1:
@@ -111,12 +114,19 @@ def _obey(name: str, argument: str, typed: TypedLine, space: spaces.Space) -> No
         raise FeedbackError(f"/{name}: {error}{words}") from error
 
 
-def _action(argument: str, space: spaces.Space) -> np.ndarray:
+def _action(argument: str, space: spaces.Space, names: ActionNames | None) -> np.ndarray:
     shape = space.shape or ()
     size = int(np.prod(shape))
     is_whole = np.dtype(space.dtype).kind in "iub"
     parts = re.sub(r"[\[\]();,]", " ", argument).split()
-    numbers = [as_whole_number(part) if is_whole else as_number(part) for part in parts]
+    numbers = None if names is None else named_action(argument, names)
+    if numbers is None:
+        try:
+            numbers = [as_whole_number(part) if is_whole else as_number(part) for part in parts]
+        except FeedbackError as error:
+            if names is None or not any(map(str.isalpha, argument)):
+                raise
+            raise FeedbackError(f"got {argument!r:.40}, expected {expected_names(names)}.") from error
     if len(numbers) != size:
         comma = " Write the decimal point as a full stop." if "," in argument and len(numbers) == 2 * size else ""
         raise FeedbackError(f"got {len(numbers)} numbers, expected {size} of {space}.{comma}")

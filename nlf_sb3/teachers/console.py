@@ -15,6 +15,7 @@ from nlf_sb3.console import Console
 from nlf_sb3.errors import FeedbackError
 from nlf_sb3.feedback import Feedback
 from nlf_sb3.teachers.commands import COMMANDS, TypedLine, parse_line
+from nlf_sb3.teachers.named_actions import expected_names
 from nlf_sb3.teachers.remark_file import append_remark
 from nlf_sb3.teachers.teachers import Transition
 from nlf_sb3.text.corrections import Interpreter
@@ -37,7 +38,8 @@ class ConsoleTeacher:
     At a terminal, pasted lines are one remark about this step, and what was typed before the question is left out. Through any
     other stream each line is about a step.
 
-    With ``names``, what was done is shown by name, and after each remark what it is read as. That is what training makes of it
+    With ``names`` an action of one dimension can be typed by name: ``/action left``, and with how far in a Box, ``/action left
+    0.5``. What was done is shown by name, and after each remark what it is read as. That is what training makes of it
     if the algorithm has the same ``interpreter``.
 
     >>> import io
@@ -49,7 +51,8 @@ class ConsoleTeacher:
     >>> "action push left" in out.getvalue(), "read as: push more right" in out.getvalue()
     (True, True)
 
-    :param action_space: The environment's action space, or :class:`~nlf_sb3.action_names.ActionNames` for it
+    :param action_space: The environment's action space, or :class:`~nlf_sb3.action_names.ActionNames` for it.
+        One of them has to be given.
     :param names: What people call the action's dimensions and the ways they go
     :param interpreter: Reads remarks to show what they are read as; None with names for
         :class:`~nlf_sb3.text.RuleInterpreter`, without names for no reading
@@ -62,7 +65,7 @@ class ConsoleTeacher:
 
     def __init__(
         self,
-        action_space: spaces.Space | ActionNames,
+        action_space: spaces.Space | ActionNames | None = None,
         names: ActionNames | None = None,
         *,
         interpreter: Interpreter | None = None,
@@ -75,7 +78,13 @@ class ConsoleTeacher:
             raise ValueError(f"every: got {every}, expected at least 1.")
         if isinstance(action_space, ActionNames):
             names, action_space = names or action_space, action_space.space
-        self.action_space = action_space
+        if not isinstance(action_space, spaces.Space):
+            raise FeedbackError(
+                f"action_space: got {'nothing' if action_space is None else type(action_space).__name__}, expected the "
+                "environment's action_space, or names for it. Write ConsoleTeacher(env.action_space), or "
+                'ConsoleTeacher(ActionNames(env.action_space, [Dimension("push", low="left", high="right")])).'
+            )
+        self.action_space: spaces.Space = action_space
         self.names, self.interpreter = _names_and_reader(action_space, names, interpreter)
         self.every = every
         self.path = path
@@ -111,13 +120,13 @@ class ConsoleTeacher:
                 line = self._console.ask("feedback> ")
                 if line is None:
                     return TypedLine(quits=True)
-                typed = parse_line(line, self.action_space)
+                typed = parse_line(line, self.action_space, self.names)
             except FeedbackError as error:
                 self._console.say(str(error))
                 continue
             if not typed.asks_help:
                 return typed
-            self._console.say(_HELP)
+            self._console.say(_HELP if self.names is None else f"{_HELP} After /action: {expected_names(self.names)}.")
 
     def _read(self, feedback: Feedback, transition: Transition) -> RemarkReading | None:
         """What the words are read as, shown."""

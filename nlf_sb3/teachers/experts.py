@@ -10,6 +10,7 @@ import numpy as np
 from gymnasium import spaces
 from stable_baselines3.common.distributions import Distribution
 
+from nlf_sb3.errors import ActionShapeError, FeedbackError, add_hint
 from nlf_sb3.segments import Observations
 
 
@@ -111,8 +112,31 @@ class CallableExpert(Expert):
 
     def act(self, observations: Observations) -> np.ndarray:
         if self.batched:
-            return self.function(observations)  # type: ignore[no-any-return]
-        return np.stack([np.asarray(self.function(row)) for row in iterate_rows(observations)])
+            return _without_state(self.function(observations))  # type: ignore[no-any-return]
+        return np.stack([np.asarray(_without_state(self.function(row))) for row in iterate_rows(observations)])
+
+
+def _without_state(answer: Any) -> Any:
+    """What a function returned, unless that is a pair of actions and a state, as ``model.predict`` returns it."""
+    is_pair = isinstance(answer, tuple) and len(answer) == 2 and isinstance(answer[0], np.ndarray)
+    if is_pair and (answer[1] is None or isinstance(answer[1], tuple)):
+        raise FeedbackError(
+            "expert: the function returned a pair, as predict of SB3's models does: actions and a state. Pass the model "
+            "itself or its method (model or model.predict), or return the first of the two."
+        )
+    return answer
+
+
+def hint_at_rows(expert: Expert, error: Exception) -> None:
+    """
+    Add a hint to an error that a function for single observations would make when it gets several.
+
+    :param expert: The expert that was asked
+    :param error: What came of it
+    """
+    may_be_of_one_row = isinstance(error, ActionShapeError) or not isinstance(error, FeedbackError)
+    if may_be_of_one_row and isinstance(expert, CallableExpert) and expert.batched:
+        add_hint(error, "(It got observations [n, ...]; CallableExpert(f, batched=False) gives it one at a time.)")
 
 
 def n_rows(observations: Observations) -> int:

@@ -27,6 +27,7 @@ from nlf_sb3.numpy_actor import numpy_actor
 from nlf_sb3.seeding import derived_generator
 from nlf_sb3.segments import Observations
 from nlf_sb3.teachers.experts import Expert, n_rows
+from nlf_sb3.teachers.policy_spaces import may_hold_the_same
 from nlf_sb3.teachers.saved_policies import load_policy, load_statistics, of_rows
 
 
@@ -111,6 +112,20 @@ class PolicyExpert(Expert):
         expert = cls(policy, deterministic=deterministic, vec_normalize=statistics, seed=seed, use_numpy=use_numpy)
         expert._compile()  # nobody trains this policy
         return expert
+
+    def check_spaces(self, observation_space: spaces.Space, action_space: spaces.Space) -> None:
+        """
+        :param observation_space: Space of the raw observations
+        :param action_space: Space of the actions
+        :raises FeedbackError: If the policy's own spaces are of another kind or shape; bounds are left to each action
+        """
+        own = self.policy.observation_space, self.policy.action_space
+        for what, its, given in zip(("observations", "actions"), own, (observation_space, action_space), strict=True):
+            if not may_hold_the_same(its, given):
+                raise FeedbackError(
+                    f"expert: {type(self.policy).__name__} was trained on {what} of {its}, and the environment's are of "
+                    f"{given}. Use an expert for this environment, or a function that translates between the two."
+                )
 
     def seed(self, seed: int | None) -> None:
         generator = th.Generator()

@@ -7,13 +7,15 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.policies import BasePolicy
 
-from nlf_sb3.errors import FeedbackError
+from nlf_sb3.errors import ActionShapeError, FeedbackError, add_hint
 from nlf_sb3.feedback import Feedback, Label
 from nlf_sb3.infos import copy_value
 from nlf_sb3.seeding import derived_generator, derived_seed
 from nlf_sb3.teachers.any_expert import as_expert
-from nlf_sb3.teachers.experts import Expert, single_row
+from nlf_sb3.teachers.experts import Expert, hint_at_rows, single_row
 
 
 class Transition(NamedTuple):
@@ -76,11 +78,24 @@ class ExpertTeacher:
         if self.probability < 1.0 and self._rng.random() >= self.probability:
             return None
         rows, masks = single_row(transition.observation), transition.action_masks
-        actions = self.expert.act(rows) if masks is None else self.expert.act_within(rows, masks[None])
-        if actions is None or isinstance(actions, str) or len(actions) != 1:
-            came = repr(actions) if actions is None or isinstance(actions, str) else f"{len(actions)} rows"
-            raise FeedbackError(f"expert: got {came} for 1 observation, expected 1 row [1, *action_shape].")
+        try:
+            actions = self.expert.act(rows) if masks is None else self.expert.act_within(rows, masks[None])
+            _check_one_row(actions)
+        except Exception as error:
+            hint_at_rows(self.expert, error)
+            raise
         return Feedback(expert_action=actions[0], label=self.label, weight=self.weight)
+
+
+def _check_one_row(actions: Any) -> None:
+    is_none = actions is None or isinstance(actions, str)
+    try:
+        came = repr(actions) if is_none else f"{len(actions)} rows"
+    except TypeError:  # a number
+        came = f"{actions!r:.80}, which has no rows,"
+    if came != "1 rows":
+        kind = FeedbackError if is_none else ActionShapeError
+        raise kind(f"expert: got {came} for 1 observation, expected 1 row [1, *action_shape].")
 
 
 class ScoreTeacher:
@@ -188,6 +203,13 @@ def as_teacher(teachers: Teacher | Sequence[Teacher]) -> Teacher:
     if not several:
         raise FeedbackError("teachers: got an empty list, expected at least one teacher.")
     for teacher in several:
+        if isinstance(teacher, type):
+            raise FeedbackError(
+                f"teacher: got the class {teacher.__name__}, expected one of its objects. Write {teacher.__name__}(...)."
+            )
+        is_predict = getattr(teacher, "__name__", "") == "predict"
+        if is_predict and isinstance(getattr(teacher, "__self__", None), (BaseAlgorithm, BasePolicy)):
+            raise FeedbackError("teacher: got a model's predict, which is an expert. Wrap it in ExpertTeacher(model).")
         if not callable(teacher):
             raise FeedbackError(
                 f"teacher: got {type(teacher).__name__}, expected a function from a Transition to a Feedback or None. "
@@ -225,4 +247,23 @@ def check_feedback(feedback: Any, teacher: Teacher) -> Feedback | None:
         return feedback
     name = getattr(teacher, "__name__", type(teacher).__name__)
     channels = ", ".join(_CHANNELS)
-    raise FeedbackError(f"teacher {name}: got {type(feedback).__name__}, expected Feedback({channels}, ...) or None.")
+    is_action = isinstance(feedback, (int, float, list, tuple, np.ndarray, np.generic))
+    mend = " To label by an expert's actions, pass ExpertTeacher(expert)." if is_action else ""
+    raise FeedbackError(f"teacher {name}: got {type(feedback).__name__}, expected Feedback({channels}, ...) or None.{mend}")
+
+
+def hint_at_expert(teacher: Teacher, error: Exception) -> None:
+    """
+    Add a hint to an error that an expert would make that is taken for a teacher.
+
+    :param teacher: The teacher that raised it
+    :param error: The error
+    """
+    code = getattr(teacher, "__code__", None)
+    if code is None or isinstance(error, FeedbackError) or {*Transition._fields, Feedback.__name__} & set(code.co_names):
+        return
+    add_hint(
+        error,
+        "(A teacher gets a Transition, not an observation. If this is an expert, which maps observations to actions, wrap it "
+        "in ExpertTeacher(expert).)",
+    )

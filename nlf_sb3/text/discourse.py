@@ -5,6 +5,7 @@ from __future__ import annotations
 from nlf_sb3.text import lexicon as roles
 from nlf_sb3.text.vocabulary import Token
 
+_MOVES_ON = frozenset(("now", "then", "ok", "okay"))
 _OPENERS = frozenset(("so", "then", "now", "you", "ok", "okay", "right", "and", "on"))
 
 
@@ -18,6 +19,8 @@ def without_discourse(tokens: list[Token]) -> list[Token]:
     if len(tokens) < start + 2 or tokens[start].word != "right" or not tokens[start].ways:
         return tokens
     rest = tokens[start + 1 :]
+    if len(rest) > 2 and rest[0].role in ",." and rest[1].word in _MOVES_ON:
+        return rest[1:]
     if not any(token.ways for token in rest):
         return tokens
     if rest[0].role in ",.":

@@ -160,7 +160,8 @@ def _by_degree(token: Token, sides: Sides, mood: str, words: set[str]) -> int:
 def _by_denial(sides: Sides, mood: str, is_negated: bool, verdict: int) -> int:
     """The polarity by negation, praise and blame."""
     left, right = sides.left, sides.right
-    is_negated ^= "U" in left
+    is_negated ^= "U" in left and re.search("[Sq]", right) is None  # "without going left it falls"
+    is_negated ^= left.endswith("T")  # "undo the left turn"
     is_negated ^= "k" in left or right.startswith("k")
     if mood == TOLD:
         if is_negated or "b" in left:

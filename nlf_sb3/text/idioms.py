@@ -55,6 +55,15 @@ it: poor thing / poor chap / poor fellow / poor guy / poor little thing / poor s
 please: you are to / you're to / my preference is / trouble you for / would it be too much to ask that you
 please: would it be too much to ask that / is it too much to ask that you / i'd thank you to / i'll thank you to
 fine: no law against / no rule against / nothing says you can not / never object to / nobody objects to / nobody minds
+stop: take your foot off the / foot off the / let go of the / release the / off the / get off the / lift off the
+stop: hands off the
+stop: get your foot off the / off with the / stay out of the / keep out of the / get out of the / come off the / back off the
+undo: correct the / correct that / correct for the / compensate for the / compensate for that / counter the / counter that
+undo: counteract the / counteract that / offset the / fix the / fix that / make up for the / make up for that / cancel out the
+nope: the last thing / the very last thing
+undo: take back that / take back the / take back your
+left: cut left / cut to the left / cut over left
+right: cut right / cut to the right / cut over right
 stop: your fill of / had enough of you / enough of you / had my fill of
 wrong-way: wrong heading / wrong course / wrong directon / wrong dirction / wrong bearing
 overly: over the odds / well over / than it needed / than that needed / than you were told / than it had to
@@ -153,7 +162,7 @@ absolutely: don't know / don't care / why on / i don't understand much / my frie
 absolutely: it's fine to / get to / going to / about to / come to
 liked: i like / i liked / really like / really liked / quite like / quite liked / i do like
 mistake: not an option / out of the question / not the way to go / not the way / nothing but trouble
-gentler: calm down / back off / ease off / ease up / lay off / hold back / take it easy / go easy / tone it down / tone down
+gentler: calm down / ease up / lay off / hold back / take it easy / go easy / tone it down / tone down
 gentler: dial it back / dial it down / dial down / rein it in / let up / not so fast / less force / less power / less speed
 gentler: less effort / take some off / take some of it away / slow down / slow it down / wind it back / less of it
 gentler: pull your punches / less energy / less pressure / less strength / a lighter touch / softly softly / less hard
@@ -161,6 +170,8 @@ gentler: cool it
 harder: speed up / more power / more force / more speed / more oomph / more effort / more energy / more strength
 harder: put your back into it / step on it / give it some / more pressure / more punch / pick up the pace / go big
 harder: full power / full throttle
+less: back off / ease off
+absolutely: how many times must i say / how many times do i have to say / how many times have i said / how often must i say
 less: ease up on / dial down the / tone down the / tone the / ease off the / cool it on / cut back on the / go easy on the
 less: go easier on the / lighten up on / hold back on the / half as much / half that much / half as hard / half as far
 less: half as strong / only half / half of that / half the amount / half that / cut in half / cut by half / cut down on

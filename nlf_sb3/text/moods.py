@@ -45,6 +45,7 @@ _STATES = [
             "^$",
         ),  # "the cart keeps left", "it is going left"
         (r"J.*S|S.*J", "^$"),
+        (r"^[^YIhvgd]*q2$", "^$"),  # "it fell to the left"
         (r"J1[^nh]*$", "[xlepq]"),  # "the arm has come down"
         (r"^(?=[^JYd]*$).*s[^hM]*B[^vh]*$", "^$"),
     )

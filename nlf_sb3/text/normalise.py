@@ -30,7 +30,10 @@ _NOT = re.compile(
     r"\b(do|does|did|is|was|are|were|has|had|have|should|would|could|ca|can|wo|must|need|might|ought|sha|ai|d)"
     r"(?: ?n'?t| n t|'nt)\b('ve)?"
 )
-_ASKED = re.compile(r"(?:^|(?<=[.,;:!?] ))(is|was|does|did|would|should|could) not (it|that|this)\b(?= \w)")
+_ASKED = re.compile(
+    r"(?:^|(?<=[.,;:!?] ))(is|was|does|did|would|should|could) not "
+    r"(it\b|that\b|this\b|\w+(?= (?:the|a|better|my|what) .*\?))(?= \w)"
+)
 _VERBS = {"ca": "can", "wo": "will", "sha": "shall", "ai": "is", "d": "do"}
 _SPACED = re.compile(r"\b(?:[a-z] ){2,}[a-z]\b")
 _PLAIN = re.compile(r"[a-z0-9 .,!?]*")

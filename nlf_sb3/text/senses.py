@@ -230,11 +230,15 @@ _CHOICES = (
     r"to (?:push|go|move|turn|raise|lower|open|close|lift|do|turn))"
 )
 CORRECT_SENSE = re.compile(
-    rf"\b{_IS} right\b(?! enough| of\b| side\b|-)(?! (?:turn|push|move))"
+    rf"\b{_IS} right\b(?! enough| of\b| side\b|-)(?! (?:turn|push|move|the better|the best|better|the way)\b)"
     rf"|\bright (?={_CHOICES}\b(?! (?:is|was|would) (?:better|superior)))"
 )
 """Where "right" is praise, and no side."""
 NOT_CORRECT = re.compile(r"\b(?:it is|it's) right\b(?=,? not)|\b(?:left|no),? (?:it's|it is) right$")
+
+
+PRAISE = re.compile(r"^\W*(?:keep it up|keep on going|keep going|right on|carry on)\W*$")
+"""Praise, though its words may name directions."""
 
 
 def sense_patterns(words: set[str]) -> dict[str, re.Pattern[str]]:

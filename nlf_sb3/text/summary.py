@@ -15,6 +15,7 @@ from nlf_sb3.text.vocabulary import Token
 _UNNAMED, _CONFLICTING = 0.2, 0.5
 """Confidence in a direction of one dimension of several, which isn't named; and in the last of opposite wishes."""
 _OWN_SUBJECT, _OWN_VERB = re.compile("[YIh]"), re.compile("[YIvhd]")
+_LEADS_TO = re.compile("[Ys]h?[^vdgp]*q")
 _CORRECTS = re.compile("[nqp]*C")
 _JUDGED_FIRST, _DEGREE, _SETTLED = re.compile("[^vMh]*[pqW]"), re.compile("[xl]"), re.compile("[xleq]")
 _LESS, _MORE = re.compile("(?<!n)x|k"), re.compile("[mr]")
@@ -68,6 +69,10 @@ class Summary:
             following = _following(clauses[number + 1 :])
             carried = mood if clause.opens == "and" and not _OWN_SUBJECT.search(codes) else None
             found = [_judged(mention, following, codes) for mention in read_mentions(clause, following, carried)]
+            if number + 1 < len(clauses) and _is_threat(clauses[number + 1]):
+                found = [mention._replace(polarity=-abs(mention.polarity)) for mention in found]
+            if clause.closes == "?" and roles.AGAIN in codes and not _OWN_VERB.search(codes):  # "left again?!"
+                found = [mention._replace(polarity=-abs(mention.polarity)) for mention in found]
             mood = found[-1].mood
             if clause.opens == "and" and self.mentions and self.mentions[-1].is_negated and not _OWN_VERB.search(codes):
                 found = [mention._replace(polarity=-abs(mention.polarity)) for mention in found]  # "don't lift and open"
@@ -121,7 +126,8 @@ class Summary:
         for place in places[:-1]:
             mention = self.mentions[place]
             asked = {(dimension, direction * mention.polarity) for dimension, direction in mention.ways}
-            is_just_told = mention.mood == TOLD and mention.polarity > 0 and last.mood != TOLD
+            is_just_told = TOLD in (mention.mood, last.mood) and mention.mood != last.mood
+            is_just_told &= (mention if mention.mood == TOLD else last).polarity > 0
             if mention.dimension == last.dimension and asked & opposite and not is_just_told:
                 self.mentions[place] = mention._replace(polarity=0)
                 self.doubt = _CONFLICTING
@@ -145,6 +151,12 @@ def _corrected(clause: Clause) -> Clause:
     return Clause(clause.opens, clause.tokens[start + 1 :], clause.closes)
 
 
+def _is_threat(clause: Clause) -> bool:
+    """Whether a clause says what a wish would lead to: "... and you'll crash"."""
+    codes = codes_of(clause.tokens)
+    return clause.opens == "and" and not clause.has_mention and _LEADS_TO.match(codes) is not None and judge(codes).value < 0
+
+
 def _following(clauses: list[Clause]) -> str:
     """Letters of the clauses that name no direction, up to the next that does and isn't joined by "and"."""
     codes = ""
@@ -160,6 +172,8 @@ def _following(clauses: list[Clause]) -> str:
 
 def _judged(mention: Mention, following: str, codes: str) -> Mention:
     """A direction as what follows its clause judges it."""
+    if roles.IF in codes and roles.AGAIN in codes and mention.mood != STATE:  # "if you go left again, ..."
+        return mention._replace(polarity=-abs(mention.polarity))
     if not following or not mention.polarity or (roles.CORRECTED in following and roles.BAD not in following):
         return mention
     verdict = judge(following).value

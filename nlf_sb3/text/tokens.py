@@ -7,7 +7,7 @@ import re
 from nlf_sb3.action_names import ActionNames
 from nlf_sb3.text import lexicon as roles
 from nlf_sb3.text.normalise import ARROWS, normalise
-from nlf_sb3.text.senses import AMBIGUOUS, CORRECT_SENSE, NOT_CORRECT, OTHER, sense_patterns
+from nlf_sb3.text.senses import AMBIGUOUS, CORRECT_SENSE, NOT_CORRECT, OTHER, PRAISE, sense_patterns
 from nlf_sb3.text.vocabulary import SPLIT, Idiom, Token, Vocabulary
 
 _WORD = re.compile(r"[^\W_]+")
@@ -51,6 +51,8 @@ class Tokenizer:
         :return: Its words and signs
         """
         text = normalise(text)
+        if PRAISE.match(text):
+            return [Token(roles.GOOD, "bravo")]
         spoken = [(word, pattern) for word, pattern in self._senses if word in text]
         if spoken:
             is_named = not self._names.isdisjoint(_WORD.findall(text))
@@ -63,8 +65,15 @@ class Tokenizer:
             text = CORRECT_SENSE.sub(_as_correct, text)
         table = self._table
         found = _joined([table.get(word) or self._unlisted(word) for word in self._without_idioms(SPLIT.findall(text))])
-        if any(token.ways and token.word not in _COMPARATIVES for token in found):  # "less heat", but "less down"
-            found = [self._comparatives.get(token.word, token) for token in found]
+        spoken_of = {index for token in found if token.word not in _COMPARATIVES for index, _ in token.ways}
+        if spoken_of:  # "less heat", but "less down"
+            found = [
+                self._comparatives[token.word]
+                if token.word in self._comparatives and spoken_of.issuperset(index for index, _ in token.ways)
+                else token
+                for token in found
+            ]
+        found = [_as_move(token, found[place + 1 : place + 3]) for place, token in enumerate(found)]
         return found if text.isascii() else _without_arrows(found)
 
     def _without_idioms(self, words: list[str]) -> list[str]:
@@ -144,6 +153,13 @@ def _joined(tokens: list[Token]) -> list[Token]:
 def _is_particle_of(verb: Token, token: Token) -> bool:
     dimensions = {dimension for dimension, _ in verb.ways} & {dimension for dimension, _ in token.ways}
     return bool(token.ways) and token.word in ("up", "down", "out") and verb.word not in _ADVERBS and not dimensions
+
+
+def _as_move(token: Token, after: list[Token]) -> Token:
+    """ "Hit" as a way to move: "hit the gas"."""
+    following = next((other for other in after if other.role != roles.FAIR), None)
+    is_move = token.word in ("hit", "slam", "floor") and following is not None and following.ways
+    return Token(roles.MOVE, token.word) if is_move else token
 
 
 def _as_correct(match: re.Match[str]) -> str:

@@ -122,6 +122,9 @@ class Vocabulary:
         for idiom in sorted(
             [*phrases, *_general_idioms()], key=lambda idiom: (-len(" ".join(idiom.parts)), not idiom.is_whole)
         ):
+            words = f" {' '.join(idiom.parts)} "
+            if idiom not in phrases and any(f" {phrase} " in words for phrase in self._phrases):
+                continue  # "let go of the", where letting go is a direction
             first, last = idiom.parts[0], idiom.parts[-1]
             moves = known.get(first, roles.MOVE) in (roles.MOVE, roles.AGAIN)
             if idiom.meaning[0] in own or not (first in own or (last in own and moves)):  # "go on" may be a direction

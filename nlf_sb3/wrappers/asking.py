@@ -12,7 +12,7 @@ from gymnasium import spaces
 
 from nlf_sb3.infos import copy_value
 from nlf_sb3.masks import check_allowed
-from nlf_sb3.teachers.experts import Expert, single_row
+from nlf_sb3.teachers.experts import Expert, hint_at_rows, single_row
 from nlf_sb3.validation import check_actions
 
 
@@ -26,9 +26,14 @@ def ask_expert(expert: Expert, observation: Any, space: spaces.Space, masks: np.
     :raises FeedbackError: If the answer is no action of the space, or one that the mask forbids
     """
     rows = single_row(copy_value(observation))
+    try:
+        answer = expert.act(rows) if masks is None else expert.act_within(rows, masks[None].copy())
+        actions = check_actions(answer, space, 1)
+    except Exception as error:
+        hint_at_rows(expert, error)
+        raise
     if masks is None:
-        return copy_value(check_actions(expert.act(rows), space, 1)[0])  # type: ignore[no-any-return]
-    actions = check_actions(expert.act_within(rows, masks[None].copy()), space, 1)
+        return copy_value(actions[0])  # type: ignore[no-any-return]
     check_allowed(actions, masks[None], space, row_name=lambda row: "it")
     return copy_value(actions[0])  # type: ignore[no-any-return]
 

@@ -13,7 +13,15 @@ from nlf_sb3.errors import FeedbackError
 from nlf_sb3.feedback import FEEDBACK_KEY, TASK_REWARD_KEY, Feedback
 from nlf_sb3.foreign_vec_envs import check_is_single
 from nlf_sb3.infos import add_error, copy_value, describe_error, takeover_of
-from nlf_sb3.teachers.teachers import Teacher, Transition, as_teacher, check_feedback, experts_of, seed_teacher
+from nlf_sb3.teachers.teachers import (
+    Teacher,
+    Transition,
+    as_teacher,
+    check_feedback,
+    experts_of,
+    hint_at_expert,
+    seed_teacher,
+)
 from nlf_sb3.wrappers.asking import MaskReader
 from nlf_sb3.wrappers.marks import STEP_MARK_KEY, StepMarker
 
@@ -113,6 +121,7 @@ class FeedbackWrapper(gym.Wrapper, gym.utils.RecordConstructorArgs):
         try:
             feedback = check_feedback(self.teacher(transition), self.teacher)
         except Exception as error:  # whatever a user's code raises must reach the algorithm
+            hint_at_expert(self.teacher, error)
             add_error(info, describe_error(error, f"teacher, episode step {self._step}"))
         if feedback is not None:
             info[FEEDBACK_KEY] = feedback
