@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from nlf_sb3 import Imitation, Injection, LabelReplay, TrainingPhases
-from nlf_sb3.algorithms import FeedbackAlgorithm
+from nlf_sb3.algorithms import FeedbackMixin
 
 PAGE = Path(__file__).with_name("algorithms.md")
 CLASSES: dict[str, type[Any]] = {
-    cls.__name__: cls for cls in (FeedbackAlgorithm, Imitation, LabelReplay, Injection, TrainingPhases)
+    cls.__name__: cls for cls in (FeedbackMixin, Imitation, LabelReplay, Injection, TrainingPhases)
 }
 _MARKED = re.compile(r"(?<=<!-- arguments of )(\w+)( -->\n).*?(?=<!-- /arguments -->)", re.DOTALL)
 _PARAM = re.compile(r"^:param (\w+): (.*?)(?=^:|\Z)", re.DOTALL | re.MULTILINE)

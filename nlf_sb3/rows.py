@@ -37,7 +37,8 @@ class LabelledRows(NamedTuple):
         :param rows: Indices, ``[k]``
         :return: These rows
         """
-        return LabelledRows(*(None if column is None else index_observations(column, rows) for column in self))
+        columns: Any = (None if column is None else index_observations(column, rows) for column in self)
+        return LabelledRows(*columns)
 
 
 def with_equal_masks(parts: Sequence[LabelledRows]) -> list[LabelledRows]:

@@ -31,7 +31,7 @@ def test_the_page_s_tables_are_current(tables):
 
 
 def test_every_argument_has_a_row(tables):
-    assert set(names_in(tables.table(tables.CLASSES["FeedbackAlgorithm"]))) == OUR_ARGUMENTS
+    assert set(names_in(tables.table(tables.CLASSES["FeedbackMixin"]))) == OUR_ARGUMENTS
     assert names_in(tables.table(Injection)) == [field.name for field in fields(Injection)]
 
 
@@ -72,7 +72,7 @@ def test_an_argument_without_a_sentence_is_an_error(tables):
 
 
 def test_a_page_without_marks_is_an_error(tables):
-    with pytest.raises(ValueError, match="found tables of nothing, expected one of each of FeedbackAlgorithm, Imitation"):
+    with pytest.raises(ValueError, match="found tables of nothing, expected one of each of FeedbackMixin, Imitation"):
         tables.with_tables("# Algorithms")
 
 

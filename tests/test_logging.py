@@ -25,7 +25,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 
 import nlf_sb3
 from nlf_sb3 import A2C, PPO, REINFORCE, Feedback, FeedbackError, FeedbackWrapper, LinearSchedule, TrajectoryInjection
-from nlf_sb3.algorithms import FeedbackAlgorithm
+from nlf_sb3.algorithms import FeedbackMixin
 from nlf_sb3.teachers import CallableExpert, ScoreTeacher, TextTeacher
 
 SMALL = {"A2C": {"n_steps": 16}, "PPO": {"n_steps": 16, "batch_size": 16, "n_epochs": 1}}
@@ -338,7 +338,7 @@ class _SilentPPO(stable_baselines3.PPO):
         self._n_updates += 1
 
 
-class _LazyPPO(FeedbackAlgorithm, _SilentPPO):
+class _LazyPPO(FeedbackMixin, _SilentPPO):
     pass
 
 
@@ -349,7 +349,7 @@ class _OtherRowsA2C(stable_baselines3.A2C):
             self.policy.evaluate_actions(data.observations, data.actions)
 
 
-class _TwiceA2C(FeedbackAlgorithm, _OtherRowsA2C):
+class _TwiceA2C(FeedbackMixin, _OtherRowsA2C):
     pass
 
 

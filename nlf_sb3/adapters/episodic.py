@@ -50,7 +50,8 @@ class EpisodicAdapter(Adapter):
         return float(n_rows) if self.model.loss_reduction == "sum" else 1.0
 
     def advantage_scale(self) -> AdvantageScale:
-        return AdvantageScale(*self.model.return_statistics, self.model.normalize_returns)
+        mean, std = self.model.return_statistics
+        return AdvantageScale(mean, std, self.model.normalize_returns)
 
     def end_advantages_at_interventions(self) -> None:
         """Returns end there already, where there is a baseline."""

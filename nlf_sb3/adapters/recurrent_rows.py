@@ -9,8 +9,8 @@ import torch as th
 from sb3_contrib.common.recurrent.policies import RecurrentActorCriticPolicy
 from sb3_contrib.common.recurrent.type_aliases import RNNStates
 
-from nlf_sb3.objectives.policy_rows import Evaluation, PolicyRows
 from nlf_sb3.distributions import select_rows
+from nlf_sb3.objectives.policy_rows import Evaluation, PolicyRows
 from nlf_sb3.observations import index_observations
 
 

@@ -9,13 +9,13 @@ import numpy as np
 import torch as th
 from stable_baselines3.common.policies import ActorCriticPolicy
 
-from nlf_sb3.objectives.expert_ratios import check_likelihoods
-from nlf_sb3.objectives.imitation import ImitationTerm
-from nlf_sb3.objectives.terms import RolloutTerms
 from nlf_sb3.action_scales import env_to_policy_tensor
 from nlf_sb3.buffers.labels import MODE, FeedbackBufferMixin
 from nlf_sb3.distributions import log_prob_of_labels
 from nlf_sb3.losses import MAX_LOG_RATIO
+from nlf_sb3.objectives.expert_ratios import check_likelihoods
+from nlf_sb3.objectives.imitation import ImitationTerm
+from nlf_sb3.objectives.terms import RolloutTerms
 from nlf_sb3.observations import index_observations, join_observations
 from nlf_sb3.rows import TrajectoryRows
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from nlf_sb3.algorithms.a2c import A2C
-from nlf_sb3.algorithms.base import FeedbackAlgorithm
+from nlf_sb3.algorithms.mixin import FeedbackMixin
 from nlf_sb3.algorithms.ppo import PPO
 from nlf_sb3.algorithms.reinforce import REINFORCE
 from nlf_sb3.errors import require
@@ -21,7 +21,7 @@ __all__ = [
     "PPO",
     "REINFORCE",
     "TRPO",
-    "FeedbackAlgorithm",
+    "FeedbackMixin",
     "MaskablePPO",
     "RecurrentPPO",
     "SoftplusGaussianPolicy",

@@ -101,7 +101,7 @@ class FeedbackLearner:
         self.steps.begin(is_fresh=model._last_obs is not before)
         self.presence.prepare()
         self.receiver.begin(is_reset=is_reset)
-        check_policy(model, model._last_obs)  # an expert or a wrapped environment may have come since the model was made
+        check_policy(model)  # an expert or a wrapped environment may have come since the model was made
         if model.num_timesteps == 0:
             self.phases.begin()
 
@@ -171,8 +171,12 @@ class FeedbackLearner:
         """
         :return: The state of all parts, as plain data
         """
-        parts = {"statistics": self.statistics, "schedule": self.schedule, "phases": self.phases}
-        return {name: part.state_dict() for name, part in {**parts, "interventions": self.interventions}.items()}
+        return {
+            "statistics": self.statistics.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "phases": self.phases.state_dict(),
+            "interventions": self.interventions.state_dict(),
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """
@@ -182,5 +186,3 @@ class FeedbackLearner:
         self.schedule.load_state_dict(state["schedule"])
         self.phases.load_state_dict(state["phases"])
         self.interventions.load_state_dict(state["interventions"])
-
-

@@ -38,5 +38,7 @@ class MaskablePPO(FeedbackMixin, sb3_contrib.MaskablePPO):
         :param use_masking: As in sb3-contrib
         :return: As in sb3-contrib
         """
-        self.feedback.adapter.uses_masks = use_masking
+        adapter = self.feedback.adapter
+        assert isinstance(adapter, MaskedAdapter)
+        adapter.uses_masks = use_masking
         return super().collect_rollouts(env, callback, rollout_buffer, n_rollout_steps, use_masking)

@@ -110,7 +110,7 @@ class FeedbackMixin:
         self.imitation = as_imitation(imitation)
         self.injection = as_injection(injection)
         self.phases = phases
-        super().__init__(policy, env, *args, **kwargs)
+        super().__init__(policy, env, *args, **kwargs)  # type: ignore[call-arg]
 
     @property
     def num_expert_queries(self) -> int:

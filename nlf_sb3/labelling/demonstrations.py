@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from nlf_sb3.vec_envs import to_policy_observations
 from nlf_sb3.objectives.injected_episodes import experts_steps
 from nlf_sb3.objectives.policy_rows import observations_as_rows
 from nlf_sb3.observations import as_arrays, draw_rows, index_observations
 from nlf_sb3.rows import LabelledRows
 from nlf_sb3.validation import check_actions
+from nlf_sb3.vec_envs import to_policy_observations
 
 
 def drawn_demonstrations(model: Any, rng: np.random.Generator) -> LabelledRows | None:

@@ -9,15 +9,15 @@ import numpy as np
 from stable_baselines3.common.distributions import Distribution
 
 from nlf_sb3.adapters.base import Adapter
-from nlf_sb3.receiving.statistics import FeedbackStatistics
-from nlf_sb3.vec_envs import as_environment_gave_them, check_expert_observes
 from nlf_sb3.buffers.labels import MODE, NO_LABEL, SAMPLE
 from nlf_sb3.distributions import masked
 from nlf_sb3.errors import FeedbackError, hints_of
 from nlf_sb3.masks import check_allowed
+from nlf_sb3.receiving.statistics import FeedbackStatistics
 from nlf_sb3.segments import Observations
 from nlf_sb3.teachers.experts import hint_at_rows
 from nlf_sb3.validation import check_actions
+from nlf_sb3.vec_envs import as_environment_gave_them, check_expert_observes
 
 
 class ExpertLabeller:

@@ -10,7 +10,6 @@ from stable_baselines3.common.distributions import Distribution
 
 from nlf_sb3.action_scales import env_to_policy_tensor
 from nlf_sb3.adapters.base import Adapter
-from nlf_sb3.receiving.statistics import FeedbackStatistics
 from nlf_sb3.buffers.labels import MODE, NO_LABEL
 from nlf_sb3.label_weights import LabelFactors
 from nlf_sb3.labelling.demonstrations import drawn_demonstrations, imitated_segments
@@ -20,6 +19,7 @@ from nlf_sb3.labelling.text import TextLabeller
 from nlf_sb3.labelling.weighting import Answers
 from nlf_sb3.objectives.imitation import ImitationTerm
 from nlf_sb3.observations import join_observations, observations_on
+from nlf_sb3.receiving.statistics import FeedbackStatistics
 from nlf_sb3.rows import LabelledRows, with_equal_masks
 
 

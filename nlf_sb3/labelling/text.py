@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from nlf_sb3.adapters.base import Adapter
-from nlf_sb3.receiving.statistics import FeedbackStatistics
-from nlf_sb3.labelling.word_counts import record_words
 from nlf_sb3.buffers.labels import MODE, NO_LABEL
+from nlf_sb3.labelling.word_counts import record_words
 from nlf_sb3.masks import allowed_rows
+from nlf_sb3.receiving.statistics import FeedbackStatistics
 from nlf_sb3.text.corrections import Corrections, Remarks, correction_targets
 
 

@@ -9,10 +9,10 @@ from typing import Any
 import torch as th
 from stable_baselines3.common.policies import ActorCriticPolicy
 
-from nlf_sb3.objectives.evaluating import Evaluator
-from nlf_sb3.objectives.expert_ratios import ExpertRatios
 from nlf_sb3.buffers.minibatches import Minibatch
 from nlf_sb3.closed_forms import Cotangents
+from nlf_sb3.objectives.evaluating import Evaluator
+from nlf_sb3.objectives.expert_ratios import ExpertRatios
 
 ExtraLoss = Callable[[Minibatch], Cotangents]
 """Maps a minibatch to a loss, evaluated right after the policy's forward pass on it."""

@@ -12,13 +12,13 @@ from stable_baselines3.common.distributions import Distribution
 from stable_baselines3.common.policies import ActorCriticPolicy
 
 from nlf_sb3.action_scales import scale_to_policy
-from nlf_sb3.objectives.policy_rows import MinibatchDealer, PolicyRows
 from nlf_sb3.buffers.labels import MODE, NO_LABEL, FeedbackBufferMixin
 from nlf_sb3.buffers.minibatches import Minibatch
 from nlf_sb3.closed_forms import Cotangents, has_closed_form, negative_log_prob_gradients
 from nlf_sb3.distributions import kl_divergence, log_prob_of_labels, log_relative_density, select_rows
 from nlf_sb3.errors import FeedbackError
 from nlf_sb3.losses import imitation_row_weights, leaving_factors
+from nlf_sb3.objectives.policy_rows import MinibatchDealer, PolicyRows
 
 
 class _Labels(NamedTuple):

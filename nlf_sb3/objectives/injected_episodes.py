@@ -11,14 +11,14 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.vec_env import VecEnv
 
 from nlf_sb3.action_scales import env_to_policy_tensor, policy_tensor
-from nlf_sb3.objectives.row_weights import check_expert_log_probs
-from nlf_sb3.objectives.policy_rows import PolicyRows, observations_as_rows
-from nlf_sb3.vec_envs import episode_to_policy_observations, to_policy_rewards
 from nlf_sb3.errors import FeedbackError
+from nlf_sb3.objectives.policy_rows import PolicyRows, observations_as_rows
+from nlf_sb3.objectives.row_weights import check_expert_log_probs
 from nlf_sb3.observations import append_observation, as_arrays, index_observations, join_observations
 from nlf_sb3.returns import discounted_returns
 from nlf_sb3.rows import LabelledRows
 from nlf_sb3.segments import ExpertSegment, rows_from
+from nlf_sb3.vec_envs import episode_to_policy_observations, to_policy_rewards
 
 MakeRows = Callable[[Any, th.Tensor, np.ndarray, "np.ndarray | None"], PolicyRows]
 """Maps observations and actions in the policy's scale, episode starts and action masks (or None) to rows."""

@@ -7,14 +7,14 @@ import torch as th
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.vec_env import VecEnv
 
-from nlf_sb3.objectives.advantages import AdvantageScale
-from nlf_sb3.objectives.expert_ratios import PolicyLosses, check_likelihoods
-from nlf_sb3.objectives.injected_episodes import Bootstrap, MakeRows, Prefix, episode_rows, expert_log_probs
-from nlf_sb3.objectives.row_weights import ExpertWeights, expert_weights
-from nlf_sb3.objectives.policy_rows import MinibatchDealer
 from nlf_sb3.config import MAX_IMPORTANCE_WEIGHT
 from nlf_sb3.densities import in_policy_density
 from nlf_sb3.distributions import log_relative_density
+from nlf_sb3.objectives.advantages import AdvantageScale
+from nlf_sb3.objectives.expert_ratios import PolicyLosses, check_likelihoods
+from nlf_sb3.objectives.injected_episodes import Bootstrap, MakeRows, Prefix, episode_rows, expert_log_probs
+from nlf_sb3.objectives.policy_rows import MinibatchDealer
+from nlf_sb3.objectives.row_weights import ExpertWeights, expert_weights
 from nlf_sb3.rows import TrajectoryRows
 from nlf_sb3.segments import ExpertSegment
 

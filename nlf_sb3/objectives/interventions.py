@@ -137,7 +137,7 @@ class Interventions:
         return weights
 
     def _settle_log_probs(self, rows: np.ndarray) -> th.Tensor:
-        """Give executed rows the policy's log-probabilities. Returns log-densities relative to its mode, if they are needed."""
+        """Give executed rows the policy's log-probabilities. Returns log-densities relative to its mode, if needed."""
         model, buffer = self._model, self._model.rollout_buffer
         model.policy.set_training_mode(False)
         with th.no_grad():

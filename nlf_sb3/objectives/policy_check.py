@@ -11,13 +11,13 @@ import numpy as np
 import torch as th
 from gymnasium import spaces
 
-from nlf_sb3.objectives.evaluating import has_sb3s
 from nlf_sb3.action_scales import env_to_policy_tensor
-from nlf_sb3.objectives.policy_rows import observations_as_rows
 from nlf_sb3.distribution_parts import is_known
 from nlf_sb3.distributions import kl_divergence, score_cosine, select_rows
 from nlf_sb3.errors import FeedbackError
 from nlf_sb3.foreign_vec_envs import wrapped_environments
+from nlf_sb3.objectives.evaluating import has_sb3s
+from nlf_sb3.objectives.policy_rows import observations_as_rows
 from nlf_sb3.wrappers import FeedbackWrapper, TrajectoryInjection
 
 _N_ROWS = 3
@@ -76,7 +76,9 @@ def _try(model: Any, observations: Any, actions: th.Tensor) -> None:
     _compare(policy, "the distribution that it makes", distribution.log_prob(actions), log_prob)
     rows = np.arange(1, _N_ROWS)
     _compare(policy, "a part of its distribution's rows", select_rows(distribution, rows).log_prob(actions[1:]), log_prob[1:])
-    if not hasattr(policy, "lstm_actor") and (model.feedback.adapter.imitates_get_distribution or not has_sb3s(policy, "get_distribution")):
+    if not hasattr(policy, "lstm_actor") and (
+        model.feedback.adapter.imitates_get_distribution or not has_sb3s(policy, "get_distribution")
+    ):
         own = policy.get_distribution(observations).log_prob(actions)
         _compare(policy, "get_distribution", own, log_prob)
     if model.imitation.loss == "kl":

@@ -7,10 +7,10 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import torch as th
 
-from nlf_sb3.objectives.advantages import shaping_weights
 from nlf_sb3.config import MAX_IMPORTANCE_WEIGHT
 from nlf_sb3.errors import FeedbackError
 from nlf_sb3.losses import policy_shaping_weight, truncated_importance_weight
+from nlf_sb3.objectives.advantages import shaping_weights
 
 WeightKind = Literal["none", "importance", "shaping", "shaping_negative"]
 

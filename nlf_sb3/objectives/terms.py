@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from nlf_sb3.objectives.auxiliary import AuxiliaryLoss
 from nlf_sb3.objectives.imitation import ImitationTerm
-from nlf_sb3.objectives.injection import InjectionTerm
+from nlf_sb3.objectives.injected_rows import InjectionTerm
 from nlf_sb3.objectives.interventions import InterventionWeights
 from nlf_sb3.rows import TrajectoryRows
 

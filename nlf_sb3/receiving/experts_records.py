@@ -55,9 +55,7 @@ class ExpertRecords:
         self._adapter.check_action_scale()
         try:
             check_counts_from_zero(model.action_space, "action_space")
-            action = check_actions(
-                np.asarray(takeover.action)[None], model.action_space, 1, "executed action", is_single=True
-            )
+            action = check_actions(np.asarray(takeover.action)[None], model.action_space, 1, "executed action", is_single=True)
             if expert_weights_of(model).needs_expert:
                 check_expert_log_probs(None if log_prob is None else [log_prob], 1, "executed action")
         except FeedbackError as error:

@@ -9,10 +9,10 @@ import gymnasium as gym
 from gymnasium import spaces
 from stable_baselines3.common.vec_env import VecEnv
 
-from nlf_sb3.receiving.wrappers_around import name_wrappers_around
 from nlf_sb3.errors import FeedbackError
 from nlf_sb3.feedback import EXPERT_SEGMENT_KEY, FEEDBACK_KEY, Feedback
 from nlf_sb3.foreign_vec_envs import ask_wrappers, wrapped_environments
+from nlf_sb3.receiving.wrappers_around import name_wrappers_around
 from nlf_sb3.wrappers import FeedbackWrapper, TrajectoryInjection
 from nlf_sb3.wrappers.marks import STEP_MARK_KEY, StepMark
 

@@ -8,15 +8,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
-from nlf_sb3.receiving.lost_marks import LostMarks
-from nlf_sb3.receiving.step_faults import fault_of_end, fault_of_observation, fault_of_reward, is_same, margin_of, short
-from nlf_sb3.receiving.step_tracks import StepTrack
-from nlf_sb3.vec_envs import LEAVE_OBSERVATIONS, observations_as_given, to_policy_rewards, wrappers_of
-from nlf_sb3.receiving.wrappers_around import name_wrappers_around
 from nlf_sb3.errors import FeedbackError
 from nlf_sb3.feedback import EXPERT_SEGMENT_KEY, FEEDBACK_KEY, Feedback
 from nlf_sb3.foreign_vec_envs import innermost
 from nlf_sb3.infos import takeover_of
+from nlf_sb3.receiving.lost_marks import LostMarks
+from nlf_sb3.receiving.step_faults import fault_of_end, fault_of_observation, fault_of_reward, is_same, margin_of, short
+from nlf_sb3.receiving.step_tracks import StepTrack
+from nlf_sb3.receiving.wrappers_around import name_wrappers_around
+from nlf_sb3.vec_envs import LEAVE_OBSERVATIONS, observations_as_given, to_policy_rewards, wrappers_of
 from nlf_sb3.wrappers.marks import STEP_MARK_KEY, Entries, StepMark, some_entries
 
 _CONSEQUENCES = {

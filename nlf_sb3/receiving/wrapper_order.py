@@ -5,10 +5,10 @@ from __future__ import annotations
 import gymnasium as gym
 from stable_baselines3.common.vec_env import VecEnv
 
-from nlf_sb3.vec_envs import wrappers_of
-from nlf_sb3.receiving.wrappers_around import name_wrappers_around
 from nlf_sb3.errors import FeedbackError
 from nlf_sb3.foreign_vec_envs import ask_wrappers, single_environments, wrapped_environments
+from nlf_sb3.receiving.wrappers_around import name_wrappers_around
+from nlf_sb3.vec_envs import wrappers_of
 from nlf_sb3.wrappers import FeedbackWrapper, TrajectoryInjection
 
 _CHANGE_STEPS = (gym.ActionWrapper, gym.ObservationWrapper, gym.wrappers.TimeLimit)

@@ -9,8 +9,8 @@ import gymnasium as gym
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import VecEnv
 
-from nlf_sb3.vec_envs import KNOWN_WRAPPERS, wrappers_of
 from nlf_sb3.foreign_vec_envs import single_environments
+from nlf_sb3.vec_envs import KNOWN_WRAPPERS, wrappers_of
 
 _CHANGE_NOTHING = {
     Monitor.__name__,

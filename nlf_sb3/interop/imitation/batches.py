@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from stable_baselines3.common.policies import ActorCriticPolicy
 
-from nlf_sb3.objectives.imitation import to_policy_actions
+from nlf_sb3.action_scales import env_to_policy_tensor
 from nlf_sb3.demonstrations import Demonstrations
 from nlf_sb3.errors import FeedbackError, require
 from nlf_sb3.observations import index_observations
@@ -43,7 +43,7 @@ class DemonstrationBatches:
             raise FeedbackError("demonstrations: all weights are 0, expected some row to learn from.")
         self._types = require("imitation.data.types", "imitation", "behaviour cloning")
         self._observations = index_observations(observations, used)
-        self._actions = to_policy_actions(policy, demonstrations.actions[used]).cpu().numpy()
+        self._actions = env_to_policy_tensor(policy, demonstrations.actions[used]).cpu().numpy()
         self._masks = None if demonstrations.action_masks is None else demonstrations.action_masks[used]
         self._weights = demonstrations.weights[used] / demonstrations.weights[used].sum()
         self._rng = rng

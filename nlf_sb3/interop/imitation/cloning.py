@@ -11,7 +11,6 @@ from gymnasium import spaces
 from stable_baselines3.common.policies import ActorCriticPolicy, MultiInputActorCriticPolicy
 from stable_baselines3.common.vec_env import VecEnv
 
-from nlf_sb3.shifted_spaces import check_counts_from_zero
 from nlf_sb3.demonstrations import Demonstrations
 from nlf_sb3.errors import FeedbackError
 from nlf_sb3.foreign_vec_envs import innermost
@@ -19,6 +18,7 @@ from nlf_sb3.interop.imitation.behaviour_cloning import BCSettings, train_by_bc
 from nlf_sb3.interop.imitation.from_imitation import to_demonstrations
 from nlf_sb3.seeding import derived_generator, derived_seed
 from nlf_sb3.segments import ExpertSegment
+from nlf_sb3.shifted_spaces import check_counts_from_zero
 from nlf_sb3.teachers.policy_expert import PolicyExpert
 
 if TYPE_CHECKING:

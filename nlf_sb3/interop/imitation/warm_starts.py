@@ -10,8 +10,6 @@ from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.running_mean_std import RunningMeanStd
 from stable_baselines3.common.vec_env import VecNormalize
 
-from nlf_sb3.shifted_spaces import check_counts_from_zero
-from nlf_sb3.vec_envs import to_policy_observations
 from nlf_sb3.demonstrations import Demonstrations
 from nlf_sb3.errors import FeedbackError
 from nlf_sb3.foreign_vec_envs import innermost
@@ -20,6 +18,8 @@ from nlf_sb3.interop.imitation.behaviour_cloning import BCSettings, train_by_bc
 from nlf_sb3.interop.imitation.cloning import as_demonstrations
 from nlf_sb3.seeding import derived_generator
 from nlf_sb3.segments import Observations
+from nlf_sb3.shifted_spaces import check_counts_from_zero
+from nlf_sb3.vec_envs import to_policy_observations
 
 Model = TypeVar("Model", bound=OnPolicyAlgorithm)
 
