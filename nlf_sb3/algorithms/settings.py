@@ -87,7 +87,7 @@ class FeedbackSettings(OnPolicyAlgorithm):
         self._n_imitated = 0
         self._episode_returns: list[float] = []
         self._before_imitation: Any = None
-        # Mean and standard deviation of the agent's advantages, in the last rollout with takeovers that had them.
+        # Mean and standard deviation of the agent's advantages, from the last rollout with interventions that had any.
         self._agents_statistics: tuple[float, float] | None = None
         super().__init__(policy, env, *args, **kwargs)
 
