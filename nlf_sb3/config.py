@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
-import numbers
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from nlf_sb3.field_checks import check_choice, check_flag, check_number
 from nlf_sb3.plain_state import saved_as_plain_state
 from nlf_sb3.whole_numbers import check_whole_number
 
@@ -44,7 +43,7 @@ class LabelReplay:
 
     def __post_init__(self) -> None:
         check_whole_number("LabelReplay.capacity", self.capacity, 1)
-        _check_number(self, "per_step")
+        check_number(self, "per_step")
 
 
 @saved_as_plain_state
@@ -76,7 +75,7 @@ class Imitation:
     mode_trains_std: bool = False
 
     def __post_init__(self) -> None:
-        _check_choice(self, "loss", get_args(Loss))
+        check_choice(self, "loss", get_args(Loss))
         if isinstance(self.weights, str) or not isinstance(self.weights, Sequence) or not all(map(callable, self.weights)):
             raise ValueError(
                 f"Imitation.weights: got {self.weights!r}, expected a list of rules, such as "
@@ -87,7 +86,7 @@ class Imitation:
             raise ValueError(
                 f"Imitation.replay: got {self.replay!r}, expected None or an nlf_sb3.LabelReplay, such as LabelReplay(10_000)."
             )
-        _check_flag(self, "mode_trains_std")
+        check_flag(self, "mode_trains_std")
         if self.replay is not None and self.loss == "kl":
             raise ValueError(
                 f"Imitation.replay: got {self.replay!r}. It keeps actions, and loss='kl' needs distributions. Use loss='nll', "
@@ -142,14 +141,14 @@ class Injection:
     segments: Segments = "inject"
 
     def __post_init__(self) -> None:
-        _check_choice(self, "weighting", get_args(Weighting))
-        _check_choice(self, "row_weight", get_args(RowWeight))
-        _check_choice(self, "segments", get_args(Segments))
-        _check_number(self, "coef")
-        _check_number(self, "vf_coef")
-        _check_number(self, "max_row_weight", above_zero=True)
-        _check_flag(self, "count_prefix")
-        _check_flag(self, "separate_step")
+        check_choice(self, "weighting", get_args(Weighting))
+        check_choice(self, "row_weight", get_args(RowWeight))
+        check_choice(self, "segments", get_args(Segments))
+        check_number(self, "coef")
+        check_number(self, "vf_coef")
+        check_number(self, "max_row_weight", above_zero=True)
+        check_flag(self, "count_prefix")
+        check_flag(self, "separate_step")
 
 
 def as_imitation(given: Any) -> Imitation:
@@ -188,27 +187,3 @@ def as_injection(given: Any) -> Injection:
             "Injection('bounded', coef=0.5)."
         )
     return Injection("bounded" if given == "bounded" else "plain", separate_step=given == "separate")
-
-
-def _named(settings: Any, field: str) -> str:
-    return f"{type(settings).__name__}.{field}: got {getattr(settings, field)!r}"
-
-
-def _check_choice(settings: Any, field: str, choices: tuple[str, ...]) -> None:
-    value = getattr(settings, field)
-    if not isinstance(value, str) or value not in choices:
-        raise ValueError(f"{_named(settings, field)}, expected one of {', '.join(map(repr, choices))}.")
-
-
-def _check_flag(settings: Any, field: str) -> None:
-    if not isinstance(getattr(settings, field), bool):
-        raise ValueError(f"{_named(settings, field)}, expected True or False.")
-
-
-def _check_number(settings: Any, field: str, *, above_zero: bool = False) -> None:
-    """Raise unless the field is a finite number in its range; it becomes a float, which is saved as plain data."""
-    value = getattr(settings, field)
-    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
-    if not is_number or value < 0 or (above_zero and value == 0):
-        raise ValueError(f"{_named(settings, field)}, expected a finite number {'above' if above_zero else 'of at least'} 0.")
-    object.__setattr__(settings, field, float(value))

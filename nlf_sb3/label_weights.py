@@ -21,10 +21,10 @@ class LabelledRollout:
     A rollout of N rows whose labels are about to train the agent.
 
     :param distribution: pi(. | s) of the policy that is about to be trained
-    :param actions: What was done, in the policy's scale: ``[N, action_dim]``, or ``[N]`` integers
-    :param labels: What the expert did there, or its mode; anything where there is no label
+    :param actions: The executed actions, in the policy's scale: ``[N, action_dim]``, or ``[N]`` integers
+    :param labels: The expert's actions, or its modes; rows without a label may hold anything
     :param is_labelled: ``[N]`` booleans
-    :param advantages: Of what was done, as the policy loss takes them, ``[N]``
+    :param advantages: Advantages of the executed actions, as the policy loss takes them, ``[N]``
     """
 
     distribution: Distribution
@@ -35,9 +35,9 @@ class LabelledRollout:
 
     def agreement(self) -> np.ndarray:
         """
-        How far a step towards the label is one towards what was done: the cosine of both log-likelihoods' gradients.
+        Agreement of labels and executed actions: the cosine of the gradients of their log-likelihoods.
 
-        :return: 1 where they are the same, negative where one leads away from the other, ``[N]``
+        :return: 1 where they are the same, negative where a step towards one leads away from the other, ``[N]``
         """
         with th.no_grad():
             cosine = score_cosine(self.distribution, self.actions, self.labels)
@@ -69,8 +69,9 @@ class LargestAdvantage:
 @dataclass
 class AdvantageSpread:
     """
-    The standard deviation of the rollout's advantages: imitation on the policy gradient's own scale, where raw returns grow a
-    hundredfold during training. It is 1 where the algorithm normalises them.
+    The standard deviation of the rollout's advantages. It brings imitation to the scale of the policy gradient.
+
+    Raw returns may grow a hundredfold during training. With normalised advantages the factor is 1.
     """
 
     def __call__(self, rollout: LabelledRollout) -> float:
@@ -81,10 +82,11 @@ class AdvantageSpread:
 @dataclass
 class EntropyWeight:
     """
-    exp(-H) of the agent in each state: labels count where it is decided, and less where it would be pulled from exploring.
+    ``coef`` times exp(-H), with the policy's entropy H in each state: labels have less weight where the agent explores.
 
-    After SRFT's weight 0.5 exp(-H) of supervised fine-tuning (Fu et al., 2025, https://arxiv.org/abs/2506.19767). H is the
-    mean over the action's dimensions; a density's may be negative, so that the weight is at most ``coef``.
+    It follows SRFT's weight 0.5 exp(-H) of supervised fine-tuning (Fu et al., 2025, https://arxiv.org/abs/2506.19767). H is
+    the mean over the action's dimensions. The entropy of a density may be negative; it counts as 0 then, so that the weight
+    is at most ``coef``.
 
     :param coef: Factor
     """
@@ -107,13 +109,13 @@ class AdvantageGate:
     r"""
     Imitate only where the expert's action is expected to do better than the agent's own average.
 
-    To first order a label's advantage is that of what was done times how far both agree,
-    :math:`A(s, a_E) \approx A(s, a) \cos(\nabla \log \pi(a|s), \nabla \log \pi(a_E|s))`: what was done badly speaks
-    against a label like it, and for one unlike it. After self-imitation's :math:`(R - V)_+` (Oh et al., 2018,
-    https://arxiv.org/abs/1806.05635), which knows only actions that were taken.
+    To first order a label's advantage is the advantage of the executed action times the agreement of both,
+    :math:`A(s, a_E) \approx A(s, a) \cos(\nabla \log \pi(a|s), \nabla \log \pi(a_E|s))`. A bad action is evidence against
+    similar labels, and for labels in the opposite direction. The rule follows the :math:`(R - V)_+` of self-imitation (Oh et
+    al., 2018, https://arxiv.org/abs/1806.05635), which knows only executed actions.
 
-    :param margin: Labels pass down to minus this expected advantage, in the units of the policy loss: with normalised
-        advantages in standard deviations. What one step's noisy advantage says is no proof.
+    :param margin: A label passes if its expected advantage is at least minus this number. The unit is that of the policy
+        loss: standard deviations if advantages are normalised. A margin above 0 allows for the noise of one step's advantage.
     """
 
     compares_actions: ClassVar[bool] = True
@@ -128,14 +130,15 @@ class AdvantageGate:
 @dataclass
 class TrustGate:
     """
-    Imitate as far as the agent's own experience speaks for the expert, over all labels and rollouts so far.
+    Trust the expert as far as the agent's experience with all its labels so far is evidence for it.
 
-    Under a good expert, doing as it says goes with a positive advantage: the mean of advantage times agreement
-    (:meth:`LabelledRollout.agreement`) is the policy gradient's slope along imitation. Its z-score over rollouts, older ones
-    forgotten geometrically, is the evidence: labels count fully from z = 0 on, and not at all from ``-threshold`` down.
+    Under a good expert, actions that agree with its labels have positive advantages. The mean of advantage times agreement
+    (:meth:`LabelledRollout.agreement`) is the slope of the policy gradient along imitation. Its z-score over rollouts is the
+    evidence. Older rollouts have geometrically smaller weights. Labels have their full weight from z = 0 upwards, and none
+    from ``-threshold`` downwards.
 
-    :param threshold: z-score, above 0
-    :param memory: What a rollout's evidence keeps of its weight with the next, in [0, 1)
+    :param threshold: z-score below 0 at which trust ends, as a number above 0
+    :param memory: Factor of a rollout's weight from one rollout to the next, in [0, 1)
     """
 
     compares_actions: ClassVar[bool] = True
@@ -171,7 +174,7 @@ class TrustGate:
 
 class LabelFactors(NamedTuple):
     """
-    What all rules together make of a rollout's labels.
+    The product of all rules' factors for a rollout's labels.
 
     :param shared: Product of the rules' factors for all; it holds for demonstrations too
     :param of_rows: Product of the other rules' factors, ``[N]``

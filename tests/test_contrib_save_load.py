@@ -178,6 +178,7 @@ def test_refusals_hold_for_loaded_models(tmp_path):
         ("RecurrentPPO", {"demonstrations": demonstrations}, FeedbackError),
         ("TRPO", {"imitation": "kl"}, ValueError),
         ("TRPO", {"injection": "separate"}, ValueError),
+        ("TRPO", {"injection": Injection(vf_coef=0.5)}, ValueError),
     ):
         make(algorithm, vec_env("box")).save(tmp_path / algorithm)
         with pytest.raises(error, match=next(iter(kwargs))):

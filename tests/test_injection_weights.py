@@ -200,10 +200,18 @@ def rows_by_hand(model, rollout):
 
 @pytest.mark.parametrize("count_prefix", [True, False])
 @pytest.mark.parametrize("kind", ["none", "importance", "shaping", "shaping_negative"])
-@pytest.mark.parametrize("injection", ["plain", "bounded", "separate"])
-def test_one_update_equals_a_hand_written_step(injection, kind, count_prefix):
-    settings = {"injection": replace(as_injection(injection), coef=0.7, row_weight=kind, count_prefix=count_prefix)}
-    settings |= {"n_steps": 32, "learning_rate": 0.1, "max_grad_norm": 0.05, "use_rms_prop": False, "policy_kwargs": SGD}
+@pytest.mark.parametrize("separate_step", [True, False])
+@pytest.mark.parametrize("weighting", ["plain", "bounded"])
+def test_one_update_equals_a_hand_written_step(weighting, separate_step, kind, count_prefix):
+    injection = Injection(weighting, 0.7, row_weight=kind, count_prefix=count_prefix, separate_step=separate_step)
+    settings = {
+        "injection": injection,
+        "n_steps": 32,
+        "learning_rate": 0.1,
+        "max_grad_norm": 0.05,
+        "use_rms_prop": False,
+        "policy_kwargs": SGD,
+    }
     model = learner("A2C", injected(), **settings)
     capture = Capture()
     model.learn(64, callback=capture)
@@ -211,7 +219,7 @@ def test_one_update_equals_a_hand_written_step(injection, kind, count_prefix):
     policy, n = rollout.policy, len(rollout)
     observations, actions, advantages, is_expert, expert_log_prob = rows_by_hand(model, rollout)
     center, spread = rollout.advantages.mean(), rollout.advantages.std()
-    if injection == "bounded":
+    if weighting == "bounded":
         advantages = advantages.clamp(center - 5 * spread, center + 5 * spread)
     with th.no_grad():
         old = policy.get_distribution(observations)
@@ -232,11 +240,11 @@ def test_one_update_equals_a_hand_written_step(injection, kind, count_prefix):
 
     def own_loss():
         losses = -(weights * advantages * policy.get_distribution(observations).log_prob(actions))[kept]
-        return 0.7 * losses.mean() if injection == "bounded" else losses.sum() / n
+        return 0.7 * losses.mean() if weighting == "bounded" else losses.sum() / n
 
     loss = policy_loss + other_terms
-    step_by_hand(policy, loss if injection == "separate" else loss + own_loss(), model.max_grad_norm)
-    if injection == "separate":
+    step_by_hand(policy, loss if separate_step else loss + own_loss(), model.max_grad_norm)
+    if separate_step:
         step_by_hand(policy, own_loss(), model.max_grad_norm)
     assert largest_difference(model.policy, policy) < 1e-6
 

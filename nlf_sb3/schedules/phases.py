@@ -43,15 +43,15 @@ class TrainingPhases:
     otherwise: TrainingPhases | None = None
 
     def __post_init__(self) -> None:
-        check_whole_number("n_steps", self.n_steps, 2)
-        check_whole_number("batch_size", self.batch_size, 2)
-        check_whole_number("least_rollouts", self.least_rollouts, 1)
+        check_whole_number("TrainingPhases.n_steps", self.n_steps, 2)
+        check_whole_number("TrainingPhases.batch_size", self.batch_size, 2)
+        check_whole_number("TrainingPhases.least_rollouts", self.least_rollouts, 1)
         if not 0 < self.begin < 1:
-            raise ValueError(f"begin: got {self.begin}, expected a number between 0 and 1, such as 0.25.")
+            raise ValueError(f"TrainingPhases.begin: got {self.begin}, expected a number between 0 and 1, such as 0.25.")
         if self.learning_rate is not None and not 0 < self.learning_rate < math.inf:
-            raise ValueError(f"learning_rate: got {self.learning_rate}, expected a number above 0, or None.")
+            raise ValueError(f"TrainingPhases.learning_rate: got {self.learning_rate}, expected a number above 0, or None.")
         if not isinstance(self.otherwise, TrainingPhases | None):
-            raise ValueError(f"otherwise: got {self.otherwise!r}, expected None or another TrainingPhases.")
+            raise ValueError(f"TrainingPhases.otherwise: got {self.otherwise!r}, expected None or another TrainingPhases.")
 
     @property
     def least_timesteps(self) -> int:
