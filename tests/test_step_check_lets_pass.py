@@ -135,10 +135,40 @@ def test_other_observations_and_ends_leave_labels_and_takeovers_right(inner, out
     assert model.num_expert_queries + model.num_expert_steps > 0
 
 
-@pytest.mark.parametrize("outer", [Monitor, RecordEpisodeStatistics, ToldInfos, DropsInfos])
-def test_forks_stay_right_where_infos_alone_change(outer):
-    model = learner("PPO", DummyVecEnv([lambda: outer(forked())] * 2)).learn(96)
-    assert model.num_timesteps == 96
+class Episodes(BaseCallback):
+    """Keeps the expert's episodes that each rollout trains on."""
+
+    def _on_training_start(self):
+        self.found = []
+
+    def _on_step(self):
+        return True
+
+    def _on_rollout_end(self):
+        self.found += [segment for segment, _ in self.model.rollout_buffer.segments]
+
+
+def episodes_within(outer):
+    """What forks bring to a policy that stays as it is, by the observation that they begin with."""
+    episodes = Episodes()
+    model = learner("PPO", DummyVecEnv([lambda: outer(forked())] * 2), learning_rate=0.0).learn(96, callback=episodes)
+    assert model.num_expert_steps == sum(len(one) - one.fork_step for one in episodes.found)
+    return {tuple(one.observations[0]): one for one in episodes.found}
+
+
+@pytest.mark.parametrize(("outer", "least"), [(Monitor, 1.0), (RecordEpisodeStatistics, 1.0), (DropsInfos, 0.3)])
+def test_forks_stay_right_where_infos_alone_change(outer, least):
+    expected, found = episodes_within(lambda env: env), episodes_within(outer)
+    assert len(expected) >= 10
+    assert len(found) >= least * len(expected)
+    for start, episode in found.items():
+        np.testing.assert_array_equal(episode.observations, expected[start].observations)
+        np.testing.assert_array_equal(episode.rewards, expected[start].rewards)
+        assert (episode.terminated, episode.truncated) == (expected[start].terminated, expected[start].truncated)
+
+
+def test_forks_that_a_wrapper_drops_train_nothing():
+    assert episodes_within(ToldInfos) == {}
 
 
 def test_resets_that_act_are_allowed_around_labels():
