@@ -3,6 +3,7 @@
 import gymnasium as gym
 import numpy as np
 import pytest
+import torch as th
 from gymnasium import spaces
 from gymnasium.wrappers import ClipAction, NormalizeObservation, NormalizeReward, RecordEpisodeStatistics, TimeLimit
 from helpers import ToyEnv
@@ -22,6 +23,7 @@ from odd_wrappers import (
     forked,
     labelled,
 )
+from sb3_contrib.common.wrappers import ActionMasker
 from stable_baselines3.common.atari_wrappers import NoopResetEnv
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.monitor import Monitor
@@ -241,3 +243,40 @@ def test_other_processes_may_have_wrappers_that_change_no_step():
         assert learner("PPO", env).learn(24).num_expert_queries == 24
     finally:
         env.close()
+
+
+class AsksThePolicy(BaseCallback):
+    """Asks the learner's policy about made-up observations, wherever a callback may."""
+
+    def ask(self):
+        with th.no_grad():
+            self.model.policy(th.randn(1, *self.model.observation_space.shape))
+
+    def _on_rollout_start(self):
+        self.ask()
+
+    def _on_step(self):
+        self.ask()
+        return True
+
+
+class AsksTheLearner(gym.Wrapper):
+    """Asks the learner's policy in each step, as a league does."""
+
+    model = None
+
+    def step(self, action):
+        returned = self.env.step(action)
+        if self.model is not None:
+            AsksThePolicy.ask(self)
+        return returned
+
+
+@pytest.mark.parametrize("algorithm", ["A2C", "PPO", "TRPO", "REINFORCE", "MaskablePPO"])
+@pytest.mark.parametrize("action", ["multidiscrete", "multibinary"])
+def test_the_policy_may_be_asked_by_others_too(algorithm, action):
+    outer = AsksTheLearner(ActionMasker(ToyEnv(action), lambda env: np.ones(5 if action == "multidiscrete" else 4, bool)))
+    env = labelled(outer, lambda observations: np.zeros((len(observations), 2), int))
+    model = outer.model = learner(algorithm, DummyVecEnv([lambda: env]))
+    model.learn(48, callback=AsksThePolicy())
+    assert model.num_expert_queries >= 48
