@@ -49,7 +49,7 @@ class StagesInjection(ChecksSteps):
 
     def _promises_labels(self) -> list[bool]:
         """Of each FeedbackWrapper, whether a teacher of it is an expert."""
-        return [] if self.env is None else ask_wrappers(self.env, FeedbackWrapper, "nlf_sb3_labels_actions")
+        return [] if self.env is None else [*ask_wrappers(self.env, FeedbackWrapper, "nlf_sb3_labels_actions").values()]
 
     def _prepare_for_injection(self) -> None:
         assert self.env is not None
@@ -77,7 +77,7 @@ class StagesInjection(ChecksSteps):
     def _injection_modes(self) -> set[str]:
         """The modes of the environments' TrajectoryInjection, if they have any."""
         assert self.env is not None
-        return set(ask_wrappers(self.env, TrajectoryInjection, "nlf_sb3_injection_mode"))
+        return set(ask_wrappers(self.env, TrajectoryInjection, "nlf_sb3_injection_mode").values())
 
     def _expert_acts_here(self) -> bool:
         """Whether an expert acts in the agent's own environments, so that its steps are rows of the rollout."""
