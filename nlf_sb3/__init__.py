@@ -9,7 +9,8 @@ from nlf_sb3 import algorithms, presets
 from nlf_sb3.algorithms import A2C, PPO, REINFORCE
 from nlf_sb3.demonstrations import Demonstrations
 from nlf_sb3.errors import FeedbackError, MissingExtraError, TwinError
-from nlf_sb3.feedback import Feedback
+from nlf_sb3.feedback import TAKEOVER_KEY, Feedback
+from nlf_sb3.infos import Takeover
 from nlf_sb3.lean_vec_env import LeanVecEnv
 from nlf_sb3.schedules import ConstantSchedule, LinearSchedule
 from nlf_sb3.segments import ExpertSegment
@@ -24,6 +25,7 @@ __all__ = [
     "A2C",
     "PPO",
     "REINFORCE",
+    "TAKEOVER_KEY",
     "TRPO",
     "ConstantSchedule",
     "Demonstrations",
@@ -36,6 +38,7 @@ __all__ = [
     "MaskablePPO",
     "MissingExtraError",
     "RecurrentPPO",
+    "Takeover",
     "TrajectoryInjection",
     "TwinError",
     "presets",

@@ -575,6 +575,21 @@ def test_a_score_can_t_pay_the_agent_alone():
         FeedbackWrapper(injected, ScoreTeacher(lambda _: 1.0), score_as_reward="replace")
 
 
+def test_so_it_would_around_a_subclass_that_keeps_its_mode_elsewhere():
+    class Logged(TrajectoryInjection):
+        @property
+        def injection_mode(self):
+            return self.modes[-1]
+
+        @injection_mode.setter
+        def injection_mode(self, mode):
+            self.modes = [mode]
+
+    injected = Logged(gym.make("Line-v0"), CallableExpert(lambda obs: np.zeros((len(obs), 1), np.float32)))
+    with pytest.raises(FeedbackError, match="Put the FeedbackWrapper inside"):
+        FeedbackWrapper(injected, ScoreTeacher(lambda _: 1.0), score_as_reward="replace")
+
+
 def test_demonstrations_in_the_place_of_an_expert_say_where_they_go():
     rows = Demonstrations(np.zeros((2, 3), np.float32), np.zeros((2, 1), np.float32))
     with pytest.raises(FeedbackError, match="demonstrations="):

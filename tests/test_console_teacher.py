@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from nlf_sb3 import PPO, FeedbackError, FeedbackWrapper
+from nlf_sb3 import PPO, Feedback, FeedbackError, FeedbackWrapper
 from nlf_sb3.language import ConsoleUser, Reply
 from nlf_sb3.teachers import ConsoleTeacher, Transition
 from nlf_sb3.text import ActionNames, Dimension, RuleInterpreter
@@ -165,13 +165,25 @@ def test_no_input_is_silence(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "typed", ["/skip inf\n", "/action inf\n", b"zu weit links \xfc\n", "left/right is off\n/skip 100000\n"]
+    ("typed", "heard"),
+    [
+        (b"/skip inf\n/score 1\n", [Feedback(score=1.0)]),
+        (b"/action inf\n/score 1\n", [Feedback(score=1.0)]),
+        (b"zu weit links \xfc\n/score 1\n", [Feedback(score=1.0)]),  # no text of its encoding
+        (b"left/right is off\n/skip 100000\n/score 1\n", [Feedback(text="left/right is off")]),
+    ],
 )
-def test_a_training_goes_on_whatever_is_typed(typed):
-    env = gym.make("CartPole-v1")
-    source = io.TextIOWrapper(io.BytesIO(typed), encoding="utf-8") if isinstance(typed, bytes) else io.StringIO(typed)
-    env = FeedbackWrapper(env, ConsoleTeacher(env.action_space, source=source, out=io.StringIO()))
-    assert PPO("MlpPolicy", env, n_steps=16, batch_size=16, device="cpu").learn(16).num_timesteps == 16
+def test_a_training_goes_on_whatever_is_typed(typed, heard):
+    env, given = gym.make("CartPole-v1"), []
+    teacher = ConsoleTeacher(env.action_space, source=io.TextIOWrapper(io.BytesIO(typed), encoding="utf-8"), out=io.StringIO())
+
+    def teach(transition):
+        given.append(teacher(transition))
+        return given[-1]
+
+    PPO("MlpPolicy", FeedbackWrapper(env, teach), n_steps=16, batch_size=16, device="cpu").learn(16)
+    assert len(given) == 16
+    assert [feedback for feedback in given if feedback is not None] == heard
 
 
 def test_what_was_done_and_what_a_remark_is_read_as_are_shown_by_name():

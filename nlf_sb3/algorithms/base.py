@@ -121,8 +121,9 @@ class FeedbackAlgorithm(SizesRollouts, TrainsOnInjected):
         check_policy(self)
 
     def _setup_learn(self, *args: Any, **kwargs: Any) -> Any:
-        check_policy(self)  # an expert or a wrapped environment may have come since
-        return super()._setup_learn(*args, **kwargs)
+        result = super()._setup_learn(*args, **kwargs)
+        check_policy(self, self._last_obs)  # an expert or a wrapped environment may have come since
+        return result
 
     def train(self) -> None:
         alpha = self._next_alpha()

@@ -24,7 +24,8 @@ class ChecksSteps(TellsProgress):
 
     _step_check: StepCheck | None = None
     _callback_of_rollout: BaseCallback | None = None
-    _acted: np.ndarray | None = None
+    _acted: tuple[tuple[np.ndarray, np.ndarray], ...] = ()
+    """What the policy put out since the last step, each beside a copy of it."""
     _other_actions: str | None = None
 
     def _check_settings(self) -> None:
@@ -59,7 +60,7 @@ class ChecksSteps(TellsProgress):
         :param callback: As in the original
         :return: As in the original
         """
-        self._callback_of_rollout, self._acted = callback, None
+        self._callback_of_rollout, self._acted = callback, ()
         with self._keeping_actions():
             try:
                 return super().collect_rollouts(env, callback, *args, **kwargs)
@@ -68,13 +69,18 @@ class ChecksSteps(TellsProgress):
 
     @contextlib.contextmanager
     def _keeping_actions(self) -> Iterator[None]:
-        """While active, keep a copy of the policy's actions, if environments get the very arrays that the policy made."""
+        """
+        While active, keep a copy of the policy's actions, if environments get the very arrays that the policy made.
+
+        Callbacks, experts and environments may ask the policy too.
+        """
         if not isinstance(self.action_space, (spaces.MultiDiscrete, spaces.MultiBinary)):
             yield
             return
 
         def keep(policy: Any, inputs: Any, outputs: Any) -> None:
-            self._acted = outputs[0].cpu().numpy().copy()
+            made = outputs[0].detach().cpu().numpy()
+            self._acted += ((made, made.copy()),)
 
         hook = self.policy.register_forward_hook(keep)
         try:
@@ -85,6 +91,7 @@ class ChecksSteps(TellsProgress):
     def _update_info_buffer(self, infos: list[dict[str, Any]], dones: np.ndarray | None = None) -> None:
         super()._update_info_buffer(infos, dones)
         step = self._step_of(infos)
+        self._acted = ()
         if step is not None and self._step_check is not None:
             try:
                 self._step_check(step)
@@ -96,8 +103,15 @@ class ChecksSteps(TellsProgress):
         seen = {} if self._callback_of_rollout is None else self._callback_of_rollout.locals
         if seen.get("infos") is not infos:
             return None
-        actions = seen["actions"] if self._acted is None else self._acted
+        actions = self._as_acted(seen["actions"])
         return TakenStep(actions, seen["rewards"], seen["dones"], infos, seen["new_obs"])
+
+    def _as_acted(self, actions: np.ndarray) -> np.ndarray:
+        """The actions of this step before an environment may have changed them in place."""
+        kept = self._acted  # a GPU's actions share no memory with what was kept: the first are those that acted
+        if self.device.type == "cpu":
+            kept = tuple(one for one in self._acted if np.may_share_memory(one[0], actions))
+        return kept[0][1].reshape(actions.shape) if kept else actions
 
     def _as_executed(self, actions: np.ndarray) -> np.ndarray:
         """Proposed actions, ``[n, action_dim]``, as the environment gets them: rescaled or clipped."""

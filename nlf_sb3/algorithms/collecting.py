@@ -20,7 +20,7 @@ from nlf_sb3.algorithms.token_policies import acts_by_tokens
 from nlf_sb3.algorithms.vec_envs import innermost_statistics
 from nlf_sb3.buffers.labels import NO_LABEL, keep_feedback
 from nlf_sb3.errors import FeedbackError
-from nlf_sb3.feedback import EXPERT_SEGMENT_KEY, FEEDBACK_KEY, Feedback
+from nlf_sb3.feedback import EXECUTED_ACTION_KEY, EXPERT_SEGMENT_KEY, FEEDBACK_KEY, Feedback
 from nlf_sb3.foreign_vec_envs import wrapped_environments
 from nlf_sb3.infos import episode_return, failure_of, is_meant_as, takeover_of
 from nlf_sb3.seeding import derived_generator, derived_seed
@@ -135,6 +135,8 @@ class CollectsFeedback(StagesInjection):
             if takeover is not None:
                 self._expert_acted[env] = True
                 self._stage_executed(env, takeover)
+            elif EXECUTED_ACTION_KEY in info:
+                self._warn_of_unmarked(env, info[EXECUTED_ACTION_KEY])
             if info.get("episode") is not None:
                 returned = episode_return(info)
                 if returned is not None and not self._expert_acted[env]:

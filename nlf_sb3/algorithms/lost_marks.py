@@ -12,7 +12,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from nlf_sb3.algorithms.wrappers_around import name_wrappers_around
 from nlf_sb3.errors import FeedbackError
 from nlf_sb3.feedback import EXPERT_SEGMENT_KEY, FEEDBACK_KEY, Feedback
-from nlf_sb3.foreign_vec_envs import ask_wrappers, wrapped_environments
+from nlf_sb3.foreign_vec_envs import ask_wrappers
 from nlf_sb3.wrappers import FeedbackWrapper, TrajectoryInjection
 from nlf_sb3.wrappers.marks import STEP_MARK_KEY, StepMark
 
@@ -103,9 +103,7 @@ def _environments_with_labels(env: VecEnv) -> set[int]:
 
 def _where(env: VecEnv, wrapper: type[gym.Wrapper], name: str, is_meant: Any) -> set[int]:
     """Indices of the environments whose wrapper answers so."""
-    answers = ask_wrappers(env, wrapper, name)
-    wrapped = wrapped_environments(env, wrapper) if answers else []
-    return {index for index, answer in zip(wrapped, answers, strict=True) if is_meant(answer)}
+    return {index for index, answer in ask_wrappers(env, wrapper, name).items() if is_meant(answer)}
 
 
 def _has_takeovers(mark: Any) -> bool:

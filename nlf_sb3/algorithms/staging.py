@@ -15,7 +15,7 @@ from nlf_sb3.algorithms.statistics import FeedbackStatistics
 from nlf_sb3.algorithms.token_policies import check_takes
 from nlf_sb3.algorithms.vec_envs import check_vec_wrappers
 from nlf_sb3.errors import FeedbackError
-from nlf_sb3.feedback import EXPERT_SEGMENT_KEY
+from nlf_sb3.feedback import EXECUTED_ACTION_KEY, EXPERT_SEGMENT_KEY
 from nlf_sb3.foreign_vec_envs import ask_wrappers, innermost
 from nlf_sb3.infos import Takeover, is_meant_as
 from nlf_sb3.observation_checks import check_observations
@@ -50,7 +50,7 @@ class StagesInjection(ChecksSteps):
 
     def _promises_labels(self) -> list[bool]:
         """Of each FeedbackWrapper, whether a teacher of it is an expert."""
-        return [] if self.env is None else ask_wrappers(self.env, FeedbackWrapper, "nlf_sb3_labels_actions")
+        return [] if self.env is None else [*ask_wrappers(self.env, FeedbackWrapper, "nlf_sb3_labels_actions").values()]
 
     def _prepare_for_injection(self) -> None:
         assert self.env is not None
@@ -78,7 +78,7 @@ class StagesInjection(ChecksSteps):
     def _injection_modes(self) -> set[str]:
         """The modes of the environments' TrajectoryInjection, if they have any."""
         assert self.env is not None
-        return set(ask_wrappers(self.env, TrajectoryInjection, "nlf_sb3_injection_mode"))
+        return set(ask_wrappers(self.env, TrajectoryInjection, "nlf_sb3_injection_mode").values())
 
     def _expert_acts_here(self) -> bool:
         """Whether an expert acts in the agent's own environments, so that its steps are rows of the rollout."""
@@ -138,6 +138,20 @@ class StagesInjection(ChecksSteps):
         warnings.warn(
             f"environment {env}, step {self.num_timesteps}: {came}. It is taken for another library's, and teaches nothing. "
             f"If it is a person's, make it an nlf_sb3.{record.__name__}.",
+            stacklevel=2,
+        )
+
+    def _warn_of_unmarked(self, env: int, value: Any) -> None:
+        """Say once that what looks like an action that somebody executed counts as the agent's own."""
+        if EXECUTED_ACTION_KEY in self._statistics.passed_over or isinstance(value, (str, dict)):
+            return
+        if np.shape(value) != self.action_space.shape:
+            return
+        self._statistics.passed_over.add(EXECUTED_ACTION_KEY)
+        warnings.warn(
+            f"environment {env}, step {self.num_timesteps}: info[{EXECUTED_ACTION_KEY!r}] is taken for another library's, and "
+            "the step for the agent's own. If somebody acted in the agent's place, mark it with "
+            "info[nlf_sb3.TAKEOVER_KEY] = nlf_sb3.Takeover(action).",
             stacklevel=2,
         )
 

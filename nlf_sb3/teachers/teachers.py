@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -135,7 +136,17 @@ class TextTeacher:
 _CHANNELS = ("score", "text", "expert_action")
 
 
-class CombinedTeacher:
+class AsksTeachers(ABC):
+    """A teacher of this package that asks others, whose answers are its own."""
+
+    @abstractmethod
+    def asked(self) -> Sequence[Teacher]:
+        """
+        :return: The teachers that it asks
+        """
+
+
+class CombinedTeacher(AsksTeachers):
     """
     Several teachers as one, each filling channels that the others leave empty.
 
@@ -147,6 +158,12 @@ class CombinedTeacher:
 
     def __init__(self, teachers: Sequence[Teacher]) -> None:
         self.teachers = list(teachers)
+
+    def asked(self) -> Sequence[Teacher]:
+        """
+        :return: The teachers
+        """
+        return self.teachers
 
     def seed(self, seed: int | None) -> None:
         """
@@ -225,8 +242,8 @@ def experts_of(teacher: Any) -> list[Expert]:
     """
     if isinstance(teacher, ExpertTeacher):
         return [teacher.expert]
-    inner = [*getattr(teacher, "teachers", []), getattr(teacher, "teacher", None)]
-    return [expert for one in inner if callable(one) for expert in experts_of(one)]
+    asked = teacher.asked() if isinstance(teacher, AsksTeachers) else ()  # others may mean something else by any name
+    return [expert for one in asked for expert in experts_of(one)]
 
 
 def seed_teacher(teacher: Teacher, seed: int | None) -> None:

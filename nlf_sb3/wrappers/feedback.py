@@ -64,7 +64,9 @@ class FeedbackWrapper(gym.Wrapper, gym.utils.RecordConstructorArgs):
         while isinstance(inner, gym.Wrapper):
             if isinstance(inner, FeedbackWrapper):
                 raise FeedbackError("The environment has a FeedbackWrapper already. Give that one a list of teachers.")
-            is_fork = hasattr(type(inner), "nlf_sb3_injection_mode") and vars(inner)["injection_mode"] == "fork"
+            # Of the class: older Gymnasiums answer for a wrapper with what is inside.
+            is_injection = hasattr(type(inner), "nlf_sb3_injection_mode")
+            is_fork = is_injection and getattr(inner, "nlf_sb3_injection_mode", None) == "fork"
             if score_as_reward is not None and is_fork:
                 raise FeedbackError(
                     "score_as_reward would pay the agent by score and the injected expert by the task's reward. "
