@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import traceback
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -98,18 +98,18 @@ def episode_return(info: Mapping[str, Any]) -> float | None:
 
 def is_meant_as(value: Any, record: type[Any]) -> bool:
     """
-    Whether something is probably a mistaken attempt at a record of this package, and no entry of another library's.
+    Whether something is a mistaken attempt at a record of this package, and no entry of another library's.
+
+    A dict is none, whatever its keys are: others call their entries ``score`` and ``text``, too.
 
     >>> from nlf_sb3.feedback import Feedback
-    >>> is_meant_as({"score": 1.0}, Feedback), is_meant_as({"grade": 1.0}, Feedback), is_meant_as("Well done.", Feedback)
+    >>> is_meant_as([Feedback(score=1.0)], Feedback), is_meant_as({"score": 1.0}, Feedback), is_meant_as("Good.", Feedback)
     (True, False, False)
 
     :param value: What an info holds by the record's name
-    :param record: A dataclass
-    :return: Whether it is the class itself, a dict of its fields alone, or a list that holds one
+    :param record: A class
+    :return: Whether it is the class itself, or a list that holds one
     """
-    if isinstance(value, Mapping):
-        return bool(value) and set(value) <= {field.name for field in fields(record)}
     if isinstance(value, (list, tuple)):
         return any(isinstance(one, record) for one in value)
     return value is record
