@@ -115,9 +115,35 @@ def is_meant_as(value: Any, record: type[Any]) -> bool:
     return value is record
 
 
+def with_own_arrays(value: Any, copies: dict[int, Any] | None = None) -> Any:
+    """
+    A copy of an info, for somebody who may change its entries and arrays.
+
+    :param value: A step's info, or a part of one
+    :param copies: Containers that were copied already, by their ids: an info may hold itself
+    :return: It with dicts, lists, tuples and arrays of its own. Other objects are the environment's: some can't be copied.
+    """
+    if isinstance(value, np.ndarray):
+        return value.copy()
+    if type(value) not in (dict, list, tuple):
+        return value
+    copies = {} if copies is None else copies
+    if id(value) in copies:
+        return copies[id(value)]
+    if type(value) is tuple:
+        return tuple([with_own_arrays(part, copies) for part in value])
+    copied: Any = {} if type(value) is dict else []
+    copies[id(value)] = copied
+    if type(value) is dict:
+        copied.update({key: with_own_arrays(part, copies) for key, part in value.items()})
+    else:
+        copied.extend([with_own_arrays(part, copies) for part in value])
+    return copied
+
+
 def copy_value(value: Any) -> Any:
     """
-    :param value: Observations, actions or masks, one or many
+    :param value: Observations, actions or masks, one or many; not infos, which may hold anything
     :return: A copy, since environments, experts and teachers may change theirs in place
     """
     if isinstance(value, np.ndarray):

@@ -10,7 +10,7 @@ import numpy as np
 
 from nlf_sb3.errors import FeedbackError
 from nlf_sb3.feedback import Feedback, Label
-from nlf_sb3.infos import copy_value
+from nlf_sb3.infos import copy_value, with_own_arrays
 from nlf_sb3.seeding import derived_generator, derived_seed
 from nlf_sb3.teachers.any_expert import as_expert
 from nlf_sb3.teachers.experts import Expert, single_row
@@ -18,7 +18,8 @@ from nlf_sb3.teachers.experts import Expert, single_row
 
 class Transition(NamedTuple):
     """
-    One step, as a teacher sees it. Its arrays and its info are the teacher's to keep and to change.
+    One step, as a teacher sees it. Its arrays, and the dicts, lists and arrays in its info, are the teacher's to keep and to
+    change; other objects in the info are the environment's.
 
     :param observation: The observation acted in
     :param action: The action taken, environment-scale
@@ -156,7 +157,7 @@ def _copied(transition: Transition) -> Transition:
         observation=copy_value(transition.observation),
         action=copy_value(transition.action),
         next_observation=copy_value(transition.next_observation),
-        info=copy_value(transition.info),
+        info=with_own_arrays(transition.info),
         action_masks=copy_value(transition.action_masks),
     )
 
