@@ -32,6 +32,8 @@ class LostMarks:
         self._labelled = _where(env, FeedbackWrapper, "nlf_sb3_feedback_space", lambda space: not isinstance(space, texts))
         self._forked = _where(env, TrajectoryInjection, "nlf_sb3_injection_mode", lambda mode: mode == "fork")
         self._taken_over = _where(env, TrajectoryInjection, "nlf_sb3_injection_mode", lambda mode: mode != "fork")
+        self.expects_marks = bool(self._labelled or self._forked or self._taken_over)
+        """Whether any environment should; without one there is nothing to check."""
 
     def check(self, env: int, info: dict[str, Any], mark: Any) -> None:
         """
