@@ -15,6 +15,7 @@ from nlf_sb3 import PPO, Demonstrations, ExpertSegment, FeedbackError, FeedbackW
 from nlf_sb3.teachers import BudgetTeacher, ExpertTeacher, NearestStateExpert
 
 IMAGE = spaces.Box(0, 255, (36, 36, 1), np.uint8)
+GRID = spaces.Box(0, 10, (7, 7, 3), np.uint8)
 CHOICES = spaces.Discrete(2)
 rng = np.random.default_rng(0)
 
@@ -52,9 +53,10 @@ REFUSED = {
     "outside integers": (spaces.Box(0, 10, (2,), np.int32), np.array([[0, 1], [0, 50]]), "row 1 .*holds 50"),
     "in a dict": (KIND, {"kind": np.array([0, 4]), "vector": VECTOR}, r"observations\['kind'\]: row 1 .*holds 4"),
     "images over 255": (IMAGE, rng.random((2, 36, 36, 1)), r"from .* to .*divided by 255.*np\.rint\(255 \* images\)"),
-    "black and white": (IMAGE, rng.integers(2, size=(2, 36, 36, 1)).astype(np.float32), "divided by 255"),
+    "black and white": (IMAGE, rng.integers(2, size=(2, 36, 36, 1)).astype(np.float32), "divided by 255.*does return 0"),
     "booleans for images": (IMAGE, rng.integers(2, size=(2, 36, 36, 1)).astype(bool), "divided by 255"),
     "images around 0": (IMAGE, rng.normal(size=(2, 36, 36, 1)), "row 0 .*expected whole numbers"),
+    "fractions in a grid": (GRID, rng.random((2, 7, 7, 3)), "row 0 .*expected whole numbers"),
     "channels first": (IMAGE, np.zeros((2, 1, 36, 36), np.uint8), r"shape.*np\.moveaxis\(images, 1, -1\)"),
     "bytes for fractions": (spaces.Box(0, 1, (2,), np.float32), np.array([[0, 0], [200, 3]]), "row 1 .*another unit"),
     "degrees for radians": (spaces.Box(-np.pi, np.pi, (1,), np.float32), np.array([[0.3], [-175.0]]), "holds -175.0, far"),
@@ -115,6 +117,13 @@ def test_a_choice_is_accepted_exactly_if_the_space_holds_it(n, numbers, as_float
         first = next(row for row, number in enumerate(numbers) if not space.contains(number))
         with pytest.raises(FeedbackError, match=f"row {first} "):
             shown.checked(space, CHOICES)
+
+
+def test_a_grid_of_0_and_1_is_no_image_that_was_divided():
+    numbers = rng.integers(2, size=(2, 7, 7, 3))
+    kept = rows(numbers.astype(np.float32)).checked(GRID, CHOICES).observations
+    np.testing.assert_array_equal(kept, numbers)
+    assert kept.dtype == np.uint8
 
 
 def test_what_a_file_holds_is_checked_as_well(tmp_path):
