@@ -1,6 +1,7 @@
 """Observations that were recorded elsewhere are of the environment's own space, or refused by name when the model is made."""
 
 import dataclasses
+import tracemalloc
 
 import gymnasium as gym
 import numpy as np
@@ -124,6 +125,49 @@ def test_a_grid_of_0_and_1_is_no_image_that_was_divided():
     kept = rows(numbers.astype(np.float32)).checked(GRID, CHOICES).observations
     np.testing.assert_array_equal(kept, numbers)
     assert kept.dtype == np.uint8
+
+
+def peak_of(function):
+    """Bytes that a call takes at once, and what it returns."""
+    tracemalloc.start()
+    try:
+        result = function()
+        return tracemalloc.get_traced_memory()[1], result
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["of the space", "cast"])
+@pytest.mark.parametrize("is_dict", [False, True])
+def test_rows_are_copied_once_when_they_are_checked(dtype, is_dict):
+    space = spaces.Box(0, 9, (50,), np.float32 if dtype is np.float32 else np.int64)
+    space = spaces.Dict({"a": space}) if is_dict else space
+    numbers = rng.integers(9, size=(20_000, 50)).astype(dtype)
+    shown = rows({"a": numbers} if is_dict else numbers)
+    peak, checked = peak_of(lambda: shown.checked(space, CHOICES))
+    assert peak < 1.7 * numbers.nbytes  # whole numbers are compared with their floor beside it
+    given, own = (part.observations["a"] if is_dict else part.observations for part in (shown, checked))
+    np.testing.assert_array_equal(own, given)
+    for name in ("actions", "weights"):
+        assert not np.shares_memory(getattr(checked, name), getattr(shown, name))
+    assert not np.shares_memory(own, given)
+
+
+def test_an_expert_of_recordings_checks_them_without_a_copy():
+    space = spaces.Box(0, 9, (50,), np.float32)
+    shown = rows(rng.random((20_000, 50)).astype(np.float32))
+    nearest = NearestStateExpert(shown)
+    peak, _ = peak_of(lambda: nearest.check_spaces(space, CHOICES))
+    assert peak < 0.5 * shown.observations.nbytes
+    for wrong in ((spaces.Box(0, 9, (49,), np.float32), CHOICES), (space, spaces.Box(0, 1, (1,)))):
+        with pytest.raises(FeedbackError, match=r"demonstrations: .*shape"):
+            nearest.check_spaces(*wrong)
+
+
+def test_an_expert_of_recordings_refuses_actions_that_were_not_allowed():
+    shown = dataclasses.replace(rows(np.zeros((2, 1), np.float32)), action_masks=np.array([[True, True], [True, False]]))
+    with pytest.raises(FeedbackError, match="demonstrations: row 1 is 1, which the action mask forbids"):
+        NearestStateExpert(shown).check_spaces(spaces.Box(0, 9, (1,), np.float32), CHOICES)
 
 
 def test_what_a_file_holds_is_checked_as_well(tmp_path):
