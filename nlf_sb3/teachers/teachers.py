@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -118,10 +119,19 @@ class TextTeacher:
         return None if text is None else Feedback(text=text, text_kind=self.text_kind)
 
 
+class AsksOthers(ABC):
+    """A teacher of this package that asks others."""
+
+    @property
+    @abstractmethod
+    def asked(self) -> list[Teacher]:
+        """The teachers that it asks."""
+
+
 _CHANNELS = ("score", "text", "expert_action")
 
 
-class CombinedTeacher:
+class CombinedTeacher(AsksOthers):
     """
     Several teachers as one, each filling channels that the others leave empty.
 
@@ -133,6 +143,11 @@ class CombinedTeacher:
 
     def __init__(self, teachers: Sequence[Teacher]) -> None:
         self.teachers = list(teachers)
+
+    @property
+    def asked(self) -> list[Teacher]:
+        """The teachers that it asks."""
+        return self.teachers
 
     def seed(self, seed: int | None) -> None:
         """
@@ -199,13 +214,13 @@ def as_teacher(teachers: Teacher | Sequence[Teacher]) -> Teacher:
 
 def experts_of(teacher: Any) -> list[Expert]:
     """
-    :param teacher: A teacher, of others perhaps
-    :return: The experts whose actions are its labels
+    :param teacher: A teacher
+    :return: The experts whose actions are its labels, or those of the teachers that it asks. What other people's classes
+        hold by any name may be something else.
     """
     if isinstance(teacher, ExpertTeacher):
         return [teacher.expert]
-    inner = [*getattr(teacher, "teachers", []), getattr(teacher, "teacher", None)]
-    return [expert for one in inner if callable(one) for expert in experts_of(one)]
+    return [expert for one in teacher.asked for expert in experts_of(one)] if isinstance(teacher, AsksOthers) else []
 
 
 def seed_teacher(teacher: Teacher, seed: int | None) -> None:
