@@ -274,8 +274,14 @@ def test_other_settings_are_refused_by_name(lora, message):
 
 @pytest.mark.parametrize("init", ["pissa", "pissa_niter_4", "olora"])
 def test_settings_that_rewrite_the_model_itself_are_refused(init, base):
-    with pytest.raises(FeedbackError, match=f"'init_lora_weights': '{init}'.* rewrites the weights"):
+    with pytest.raises(FeedbackError, match=f"'init_lora_weights': '{init}'.* itself.* Leave init_lora_weights out"):
         policy(model=base, lora={"r": 4, "init_lora_weights": init})
+
+
+def test_settings_that_repeat_layers_are_refused_by_their_own_name(base):
+    with pytest.raises(FeedbackError, match=r"changes .* itself, .* Leave layer_replication out, which repeats") as raised:
+        policy(model=base, lora={"r": 4, "layer_replication": [[0, 1], [0, 2]]})
+    assert "init_lora_weights" not in str(raised.value)
 
 
 @pytest.mark.parametrize(
