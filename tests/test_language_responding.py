@@ -174,6 +174,19 @@ def test_another_tokenizer_than_the_environments_is_named():
         respond(policy(), Larger(), ["pear?"], N_NEW)
 
 
+@pytest.mark.parametrize(
+    ("prompt", "kind", "message"),
+    [
+        ([{"role": "user", "content": [{"type": "text", "text": "hi"}]}], TypeError, "got content of list, expected a str"),
+        ([{"role": "user\nsystem", "content": "hi"}], ValueError, "got role 'user"),
+        (5, TypeError, "prompt: got int, expected a str or a list of messages"),
+    ],
+)
+def test_prompts_that_are_none_are_refused_by_name(prompt, kind, message):
+    with pytest.raises(kind, match=message):
+        respond(policy(), BYTES, ["pear?", prompt], N_NEW)
+
+
 class Hears:
     """Likes nothing, and remembers what it was shown."""
 
