@@ -147,6 +147,7 @@ def test_batches_of_any_size_give_the_same_greedy_responses():
     expected = respond(model, BYTES, prompts, N_NEW)
     for size in (1, 2, 5):
         assert respond(model, BYTES, prompts, N_NEW, batch_size=size) == expected
+    assert respond(model, BYTES, (prompt for prompt in prompts), N_NEW, batch_size=2) == expected
     assert respond(model, BYTES, [], N_NEW) == []
     with pytest.raises(ValueError, match="batch_size: got 0"):
         respond(model, BYTES, prompts, N_NEW, batch_size=0)

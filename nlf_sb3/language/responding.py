@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import torch as th
@@ -17,7 +17,7 @@ from nlf_sb3.whole_numbers import check_whole_number
 def respond(
     policy: Any,
     tokenizer: Any,
-    prompts: Sequence[Prompt],
+    prompts: Iterable[Prompt],
     max_new_tokens: int,
     *,
     sample: bool = False,
@@ -41,7 +41,7 @@ def respond(
     """
     if isinstance(prompts, str):
         raise TypeError(f"prompts: got a single text, {prompts[:40]!r}; expected a list. Write [{prompts[:20]!r}].")
-    tokenizer = as_tokenizer(tokenizer)
+    tokenizer, prompts = as_tokenizer(tokenizer), list(prompts)
     if temperature is not None and not temperature > 0.0:
         raise ValueError(f"temperature: got {temperature!r}, expected a number above 0, or None for the policy's.")
     check_whole_number("max_new_tokens", max_new_tokens, 1)
