@@ -13,6 +13,7 @@ from nlf_sb3 import (
     PPO,
     REINFORCE,
     Demonstrations,
+    ExpertSegment,
     Feedback,
     FeedbackError,
     FeedbackWrapper,
@@ -158,24 +159,24 @@ def test_a_bad_score_text_or_answer_is_an_error_with_environment_and_step(algori
 
 
 @every_algorithm
-def test_what_another_wrapper_put_into_the_info_is_refused_unless_it_is_a_record(algorithm):
+def test_a_list_of_records_in_the_info_is_refused(algorithm):
     class Puts(gym.Wrapper):
         def step(self, action):
             *result, info = super().step(action)
-            return *result, info | {"feedback": {"score": 1.0}}
+            return *result, info | {"feedback": [Feedback(score=1.0)]}
 
     message = refused(learner(algorithm, Puts(line())))
-    assert message.startswith("environment 0, step 1: info['feedback'] is dict, expected nlf_sb3.Feedback")
+    assert message.startswith("environment 0, step 1: info['feedback'] is list, expected nlf_sb3.Feedback")
 
 
-def test_an_expert_segment_must_be_a_record_too():
+def test_the_class_of_expert_segments_in_the_info_is_refused_too():
     class Puts(gym.Wrapper):
         def step(self, action):
             *result, info = super().step(action)
-            return *result, info | {"expert_segment": [1, 2]}
+            return *result, info | {"expert_segment": ExpertSegment}
 
     message = refused(learner("PPO", Puts(line())))
-    assert message.startswith("environment 0, step 1: info['expert_segment'] is list, expected nlf_sb3.ExpertSegment")
+    assert message.startswith("environment 0, step 1: info['expert_segment'] is type, expected nlf_sb3.ExpertSegment")
 
 
 # --- experts of the algorithm -----------------------------------------------------------------------------

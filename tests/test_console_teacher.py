@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import threading
 
 import gymnasium as gym
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 from gymnasium import spaces
 
 from nlf_sb3 import PPO, Feedback, FeedbackError, FeedbackWrapper
+from nlf_sb3.appending import append_line
 from nlf_sb3.language import ConsoleUser, Reply
 from nlf_sb3.teachers import ConsoleTeacher, Transition
 from nlf_sb3.text import ActionNames, Dimension, RuleInterpreter
@@ -268,6 +270,33 @@ def test_a_file_that_cant_be_written_is_refused_when_the_person_s_part_is_made(m
             make(path)
     make(tmp_path / "said.jsonl")
     assert not (tmp_path / "said.jsonl").exists()  # silence leaves no file
+
+
+def test_a_line_that_another_process_adds_meanwhile_is_not_lost(tmp_path):
+    paths = [tmp_path / f"{number}.jsonl" for number in range(100)]
+    for path in paths:
+        both_begin = threading.Barrier(2)
+
+        def add(path=path, both_begin=both_begin):
+            both_begin.wait()
+            append_line(path, b"said\n")
+
+        other = threading.Thread(target=add)
+        other.start()
+        both_begin.wait()
+        ConsoleTeacher(BOX, path=path)
+        other.join()
+    assert [path.read_bytes() for path in paths if path.exists()] == [b"said\n"] * len(paths)
+
+
+def test_a_file_behind_a_link_may_still_be_missing_and_its_folder_may_not(tmp_path):
+    link = tmp_path / "link.jsonl"
+    link.symlink_to(tmp_path / "folder" / "said.jsonl")
+    with pytest.raises(FeedbackError, match="path: can't write to"):
+        ConsoleTeacher(BOX, path=link)
+    (tmp_path / "folder").mkdir()
+    ConsoleTeacher(BOX, path=link)
+    assert not list((tmp_path / "folder").iterdir())
 
 
 def test_names_for_another_space_are_refused():

@@ -22,7 +22,7 @@ from nlf_sb3.buffers.labels import NO_LABEL, keep_feedback
 from nlf_sb3.errors import FeedbackError
 from nlf_sb3.feedback import EXECUTED_ACTION_KEY, EXPERT_SEGMENT_KEY, FEEDBACK_KEY, Feedback
 from nlf_sb3.foreign_vec_envs import wrapped_environments
-from nlf_sb3.infos import episode_return, failure_of, is_meant_as, takeover_of
+from nlf_sb3.infos import episode_return, failure_of, takeover_of
 from nlf_sb3.seeding import derived_generator, derived_seed
 from nlf_sb3.segments import Observations
 from nlf_sb3.validation import check_actions
@@ -158,7 +158,7 @@ class CollectsFeedback(StagesInjection):
 
     def _stage_feedback(self, env: int, feedback: Any) -> None:
         if not isinstance(feedback, Feedback):
-            self._pass_over(env, FEEDBACK_KEY, feedback, Feedback, is_meant=is_meant_as(feedback, Feedback))
+            self._pass_over(env, FEEDBACK_KEY, feedback, Feedback)
             return
         if feedback.expert_action is not None:
             if self.imitation == "kl" and feedback.label == "mode":

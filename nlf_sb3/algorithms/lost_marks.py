@@ -12,7 +12,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from nlf_sb3.algorithms.wrappers_around import name_wrappers_around
 from nlf_sb3.errors import FeedbackError
 from nlf_sb3.feedback import EXPERT_SEGMENT_KEY, FEEDBACK_KEY, Feedback
-from nlf_sb3.foreign_vec_envs import ask_wrappers
+from nlf_sb3.foreign_vec_envs import ask_wrappers, wrapped_environments
 from nlf_sb3.wrappers import FeedbackWrapper, TrajectoryInjection
 from nlf_sb3.wrappers.marks import STEP_MARK_KEY, StepMark
 
@@ -62,6 +62,8 @@ class LostMarks:
         self._labelled = _environments_with_labels(env)
         self._forked = _where(env, TrajectoryInjection, "nlf_sb3_injection_mode", lambda mode: mode == "fork")
         self._taken_over = _where(env, TrajectoryInjection, "nlf_sb3_injection_mode", lambda mode: mode != "fork")
+        self.expects_marks = bool(self._labelled or self._forked or self._taken_over)
+        """Whether any environment should; without one there is nothing to check."""
 
     def check(self, env: int, info: dict[str, Any], mark: Any) -> None:
         """

@@ -100,8 +100,7 @@ class StagesInjection(ChecksSteps):
 
     def _stage_segment(self, env: int, segment: Any) -> None:
         if not isinstance(segment, ExpertSegment):
-            is_meant = isinstance(segment, (list, tuple)) or is_meant_as(segment, ExpertSegment)
-            self._pass_over(env, EXPERT_SEGMENT_KEY, segment, ExpertSegment, is_meant=is_meant)
+            self._pass_over(env, EXPERT_SEGMENT_KEY, segment, ExpertSegment)
             return
         check_takes(self.policy_class, segment.observations, "expert segment")
         check_counts_from_zero(self.action_space, "action_space")
@@ -118,7 +117,7 @@ class StagesInjection(ChecksSteps):
         self.num_expert_steps += len(segment) - segment.fork_step
         self._statistics.count_segment(segment)
 
-    def _pass_over(self, env: int, key: str, value: Any, record: type, *, is_meant: bool) -> None:
+    def _pass_over(self, env: int, key: str, value: Any, record: type) -> None:
         """
         Leave alone what others put into infos by a key of ours, and say so once.
 
@@ -126,11 +125,10 @@ class StagesInjection(ChecksSteps):
         :param key: The key
         :param value: What it holds
         :param record: What it would hold if it were ours
-        :param is_meant: Whether it is probably a mistake rather than another library's
-        :raises FeedbackError: If it is
+        :raises FeedbackError: If it is a mistake rather than another library's
         """
         came = f"info[{key!r}] is {type(value).__name__}, expected nlf_sb3.{record.__name__}"
-        if is_meant:
+        if is_meant_as(value, record):
             raise FeedbackError(f"{came}. Build one from its parts.")
         if value is None or key in self._statistics.passed_over:
             return

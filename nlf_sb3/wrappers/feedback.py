@@ -12,7 +12,7 @@ import numpy as np
 from nlf_sb3.errors import FeedbackError
 from nlf_sb3.feedback import FEEDBACK_KEY, TASK_REWARD_KEY, Feedback
 from nlf_sb3.foreign_vec_envs import check_is_single
-from nlf_sb3.infos import add_error, copy_value, describe_error, takeover_of
+from nlf_sb3.infos import add_error, copy_value, describe_error, takeover_of, with_own_arrays
 from nlf_sb3.teachers.teachers import (
     Teacher,
     Transition,
@@ -117,7 +117,7 @@ class FeedbackWrapper(gym.Wrapper, gym.utils.RecordConstructorArgs):
         takeover = takeover_of(info)
         if takeover is not None:  # where an expert took over, the teacher sees what it did
             taken = copy_value(takeover.action)
-        shown, told = copy_value(observation), copy_value(info)
+        shown, told = copy_value(observation), with_own_arrays(info)
         transition = Transition(self._observation, taken, float(reward), shown, terminated, truncated, told, self._step, masks)
         feedback: Feedback | None = None
         try:
