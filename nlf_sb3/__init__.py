@@ -11,7 +11,8 @@ from nlf_sb3.config import Imitation, Injection, LabelReplay
 from nlf_sb3.demonstrations import Demonstrations
 from nlf_sb3.errors import FeedbackError, MissingExtraError, TwinError
 from nlf_sb3.fast_dummy_vec_env import FastDummyVecEnv
-from nlf_sb3.feedback import Feedback
+from nlf_sb3.feedback import TAKEOVER_KEY, Feedback
+from nlf_sb3.infos import Takeover
 from nlf_sb3.schedules import ConstantSchedule, LinearSchedule, TrainingPhases
 from nlf_sb3.segments import ExpertSegment
 from nlf_sb3.wrappers import FeedbackWrapper, TrajectoryInjection
@@ -25,6 +26,7 @@ __all__ = [
     "A2C",
     "PPO",
     "REINFORCE",
+    "TAKEOVER_KEY",
     "TRPO",
     "ConstantSchedule",
     "Demonstrations",
@@ -40,6 +42,7 @@ __all__ = [
     "MaskablePPO",
     "MissingExtraError",
     "RecurrentPPO",
+    "Takeover",
     "TrainingPhases",
     "TrajectoryInjection",
     "TwinError",

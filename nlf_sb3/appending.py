@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 
 from nlf_sb3.errors import FeedbackError
@@ -31,14 +32,14 @@ def append_line(path: str | Path, line: bytes) -> None:
 
 def check_appendable(path: str | Path) -> None:
     """
-    :param path: A file that lines will be added to; none is left where there was none
+    :param path: A file that lines will be added to; it is neither made nor changed
     :raises FeedbackError: If that can't be done
     """
-    is_new = not os.path.lexists(path)
     try:
-        os.close(os.open(path, _APPEND, 0o666))
-        if is_new:
-            os.unlink(path)
+        try:
+            os.close(os.open(path, _APPEND & ~os.O_CREAT))
+        except FileNotFoundError:  # it isn't made and taken away again: in between another process may add a line
+            tempfile.TemporaryFile(dir=os.path.dirname(os.path.realpath(path))).close()
     except OSError as error:
         raise FeedbackError(
             f"path: can't write to {os.fspath(path)!r} ({error.strerror}). "

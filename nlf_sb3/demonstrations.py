@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from gymnasium import spaces
 from nlf_sb3.demonstration_files import read_npz, write_npz
 from nlf_sb3.errors import FeedbackError
 from nlf_sb3.feedback import Label
+from nlf_sb3.infos import copy_value
 from nlf_sb3.masks import check_allowed
 from nlf_sb3.observation_checks import check_observations
 from nlf_sb3.observations import ObservationRows, join_observations
@@ -82,7 +84,7 @@ class Demonstrations:
 
         :param observation_space: Space of the raw observations
         :param action_space: Space of the actions
-        :return: Rows whose actions, and observations of whole numbers, have their space's dtype
+        :return: Rows with arrays of their own, whose actions, and observations of whole numbers, have their space's dtype
         :raises FeedbackError: If shapes or values don't fit (:func:`~nlf_sb3.observation_checks.check_observations`), or a
             mask forbids its own row's action
         """
@@ -90,7 +92,12 @@ class Demonstrations:
         observations = check_observations(self.observations, observation_space, len(self))
         if self.action_masks is not None:
             check_allowed(actions, self.action_masks, action_space, "demonstrations")
-        return replace(self, observations=observations, actions=actions)
+        rows = copy.copy(self)  # not made anew, which would check and copy all of it again
+        own = {"observations": _as_own(observations, self.observations), "actions": _as_own(actions, self.actions)}
+        own |= {"weights": copy_value(self.weights), "action_masks": copy_value(self.action_masks)}
+        for name, value in own.items():
+            object.__setattr__(rows, name, value)
+        return rows
 
     @classmethod
     def from_segments(cls, segments: Iterable[ExpertSegment], *, label: Label = "sample") -> Demonstrations:
@@ -153,6 +160,13 @@ class Demonstrations:
             return cls(observations, label=label, **arrays)
         except FeedbackError as error:
             raise FeedbackError(f"Demonstrations.load: {path}: {error}") from error
+
+
+def _as_own(value: Any, given: Any) -> Any:
+    """The same, copied unless a cast has done so."""
+    if isinstance(value, dict):
+        return {key: _as_own(array, given[key]) for key, array in value.items()}
+    return copy_value(value) if value is given or np.may_share_memory(value, given) else value
 
 
 def _check_finite(array: Any, name: str) -> None:

@@ -72,21 +72,24 @@ def wrapped_environments(env: VecEnv, wrapper: type[gym.Wrapper]) -> list[int]:
     return [index for index, flag in enumerate(flags) if isinstance(flag, (bool, np.bool_)) and flag]
 
 
-def ask_wrappers(env: VecEnv, wrapper: type[gym.Wrapper], name: str) -> list[Any]:
+def ask_wrappers(env: VecEnv, wrapper: type[gym.Wrapper], name: str) -> dict[int, Any]:
     """
     :param env: A vectorised environment
     :param wrapper: The wrapper that is asked
     :param name: An attribute that no other wrapper has
-    :return: Its value in each environment that has the wrapper, in their order; empty if they can't be asked
+    :return: Its value in each environment that has the wrapper, by the environment's index; empty if they can't be asked
     """
     wrapped = wrapped_environments(env, wrapper)
-    return _answers(env, len(wrapped), "env_method", "get_wrapper_attr", name, indices=wrapped) if wrapped else []
+    answers = _answers(env, len(wrapped), "env_method", "get_wrapper_attr", name, indices=wrapped) if wrapped else []
+    return dict(zip(wrapped, answers, strict=True)) if answers else {}
 
 
 def _answers(env: VecEnv, n_answers: int, method: str, *args: Any, **kwargs: Any) -> list[Any]:
-    """What a method of SB3's interface returns, one for each environment; empty if it doesn't work."""
+    """What a method of SB3's interface returns, one for each environment; empty if it isn't there, or doesn't work."""
     try:
         answers = list(getattr(env, method)(*args, **kwargs))
+    except (EOFError, ConnectionError):  # a worker process is gone
+        raise
     except Exception:  # adapters raise NotImplementedError, AttributeError or errors of their own, or return None
         return []
     return answers if len(answers) == n_answers else []

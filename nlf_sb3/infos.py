@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import traceback
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -99,26 +99,52 @@ def episode_return(info: Mapping[str, Any]) -> float | None:
 
 def is_meant_as(value: Any, record: type[Any]) -> bool:
     """
-    Whether something is probably a mistaken attempt at a record of this package, and no entry of another library's.
+    Whether something is a mistaken attempt at a record of this package, and no entry of another library's.
+
+    A dict is none, whatever its keys are: others call their entries ``score`` and ``text``, too.
 
     >>> from nlf_sb3.feedback import Feedback
-    >>> is_meant_as({"score": 1.0}, Feedback), is_meant_as({"grade": 1.0}, Feedback), is_meant_as("Well done.", Feedback)
+    >>> is_meant_as([Feedback(score=1.0)], Feedback), is_meant_as({"score": 1.0}, Feedback), is_meant_as("Good.", Feedback)
     (True, False, False)
 
     :param value: What an info holds by the record's name
-    :param record: A dataclass
-    :return: Whether it is the class itself, a dict of its fields alone, or a list that holds one
+    :param record: A class
+    :return: Whether it is the class itself, or a list that holds one
     """
-    if isinstance(value, Mapping):
-        return bool(value) and set(value) <= {field.name for field in fields(record)}
     if isinstance(value, (list, tuple)):
         return any(isinstance(one, record) for one in value)
     return value is record
 
 
+def with_own_arrays(value: Any, copies: dict[int, Any] | None = None) -> Any:
+    """
+    A copy of an info, for somebody who may change its entries and arrays.
+
+    :param value: A step's info, or a part of one
+    :param copies: Containers that were copied already, by their ids: an info may hold itself
+    :return: It with dicts, lists, tuples and arrays of its own. Other objects are the environment's: some can't be copied.
+    """
+    if isinstance(value, np.ndarray):
+        return value.copy()
+    if type(value) not in (dict, list, tuple):
+        return value
+    copies = {} if copies is None else copies
+    if id(value) in copies:
+        return copies[id(value)]
+    if type(value) is tuple:
+        return tuple([with_own_arrays(part, copies) for part in value])
+    copied: Any = {} if type(value) is dict else []
+    copies[id(value)] = copied
+    if type(value) is dict:
+        copied.update({key: with_own_arrays(part, copies) for key, part in value.items()})
+    else:
+        copied.extend([with_own_arrays(part, copies) for part in value])
+    return copied
+
+
 def copy_value(value: Any) -> Any:
     """
-    :param value: Observations, actions or masks, one or many
+    :param value: Observations, actions or masks, one or many; not infos, which may hold anything
     :return: A copy, since environments, experts and teachers may change theirs in place
     """
     if isinstance(value, np.ndarray):

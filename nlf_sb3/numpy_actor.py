@@ -144,6 +144,8 @@ def numpy_actor(policy: Any) -> NumpyActor | None:
         return None
     if any(name in vars(policy) for name in _ON_THE_WAY):
         return None
+    if any(module._forward_hooks or module._forward_pre_hooks for module in policy.modules()):
+        return None  # such as torch's weight_norm; containers may have them, too
     space = policy.observation_space
     if not isinstance(space, spaces.Box) or is_image_space(space) or type(policy.features_extractor) is not FlattenExtractor:
         return None
@@ -163,8 +165,6 @@ def _layers(modules: list[nn.Module]) -> list[tuple[np.ndarray, np.ndarray, Any]
     """Linear layers, each with the activation that follows it; None if anything else is among them."""
     layers: list[tuple[np.ndarray, np.ndarray, Any]] = []
     for module in modules:
-        if module._forward_hooks or module._forward_pre_hooks:
-            return None  # such as torch's weight_norm
         if type(module) is nn.Linear and module.bias is not None:
             layers.append((_view(module.weight), _view(module.bias), None))
         elif type(module) in _ACTIVATIONS and layers and layers[-1][2] is None:

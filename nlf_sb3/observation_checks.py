@@ -14,6 +14,7 @@ from nlf_sb3.validation import bounds_of
 _FAR = 10.0
 """Widths of a float Box that a value may be outside. Bounds are often too narrow in practice; units differ by more."""
 _IMAGE_DIMENSIONS = 3
+_WHITE = 255
 
 
 def check_observations(
@@ -103,16 +104,18 @@ def _check_whole_numbers(array: np.ndarray, space: Any, name: str, is_strict: bo
 
 
 def _check_scale_of_images(array: np.ndarray, space: Any, name: str) -> None:
-    """Raise on images between 0 and 1 where the environment's go up to 255."""
-    is_image = isinstance(space, spaces.Box) and len(space.shape) == _IMAGE_DIMENSIONS and space.high.min() > 1
+    """Raise on images between 0 and 1 where the environment's go up to 255. Other bounds are those of grids and maps."""
+    is_image = isinstance(space, spaces.Box) and len(space.shape) == _IMAGE_DIMENSIONS and bool(np.all(space.high == _WHITE))
     if not is_image or array.dtype.kind not in "fb" or not array.size:
         return
     least, most = float(array.min()), float(array.max())
     if least >= 0 and 0 < most <= 1:
+        is_whole = bool(np.all(np.floor(array) == array)) if array.dtype.kind == "f" else True
+        unless = f" If the environment does return 0 and 1, cast them: images.astype(np.{space.dtype})." if is_whole else ""
         raise FeedbackError(
             f"{name}: got {array.dtype} from {least:.4g} to {most:.4g}, expected whole numbers inside {space}. "
-            f"They look like images that were divided by {space.high.max()}. Multiply them again: "
-            f"np.rint({space.high.max()} * images).astype(np.{space.dtype})."
+            f"They look like images that were divided by {_WHITE}. Multiply them again: "
+            f"np.rint({_WHITE} * images).astype(np.{space.dtype}).{unless}"
         )
 
 

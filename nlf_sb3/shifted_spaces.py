@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from gymnasium import spaces
 
@@ -22,9 +24,16 @@ def check_counts_from_zero(space: spaces.Space, name: str) -> None:
     if isinstance(space, spaces.Dict):
         for key, part in space.spaces.items():
             check_counts_from_zero(part, f"{name}[{key!r}]")
-    elif isinstance(space, (spaces.Discrete, spaces.MultiDiscrete)) and np.any(getattr(space, "start", 0)):
+    elif _is_shifted(space):
+        start = getattr(space, "start", 0)
         raise FeedbackError(
-            f"{name}: {space} counts from start={space.start}, and Stable-Baselines3 ignores start: its policies take and "
+            f"{name}: {space} counts from start={start}, and Stable-Baselines3 ignores start: its policies take and "
             f"give 0 to n - 1. A label would mean one choice to the expert and another to the environment. Leave start away, "
             "and add it to actions (take it from observations) in a wrapper inside the environment."
         )
+
+
+def _is_shifted(space: Any) -> bool:
+    if isinstance(space, spaces.Discrete):  # without NumPy, since it is asked of each label
+        return bool(space.start != 0)
+    return isinstance(space, spaces.MultiDiscrete) and bool(np.any(getattr(space, "start", 0)))

@@ -38,7 +38,7 @@ def check_actions(
     :return: Array of shape ``[n_rows, *action_shape]`` with the space's dtype
     :raises FeedbackError: With what came, what was expected and how to mend it
     """
-    if _fits_box(actions, space, n_rows):
+    if _is_one_choice(actions, space, n_rows) or _fits_box(actions, space, n_rows):
         return actions  # type: ignore[no-any-return]
     if not isinstance(space, (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)):
         raise FeedbackError(f"Action space {space} is not supported: use Box, Discrete, MultiDiscrete or MultiBinary.")
@@ -94,6 +94,19 @@ def _fits_box(actions: Any, space: spaces.Space, n_rows: int) -> bool:
         bounds = zip(actions.ravel().tolist(), space.low.ravel().tolist(), space.high.ravel().tolist(), strict=True)
         return all([low <= value <= high and value - value == 0.0 for value, low, high in bounds])
     return bool(((actions >= space.low) & (actions <= space.high) & np.isfinite(actions)).all())
+
+
+def _is_one_choice(actions: Any, space: spaces.Space, n_rows: int) -> bool:
+    """The other common case: one number of the right dtype inside a Discrete space."""
+    if (
+        type(space) is not spaces.Discrete
+        or n_rows != 1
+        or type(actions) is not np.ndarray
+        or actions.shape != (1,)
+        or actions.dtype != space.dtype
+    ):
+        return False
+    return bool(0 <= actions.item() - int(space.start) < int(space.n))
 
 
 def _check_kind(array: np.ndarray, space: spaces.Space, source: str) -> None:

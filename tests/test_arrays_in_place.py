@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import copy
+import threading
 
 import gymnasium as gym
 import numpy as np
 import pytest
+import torch as th
 from foreign_envs import ArrayEnv, OneArrayExpert, OneArrayTeacher, masks_of, scribble
 from helpers import assert_same_model
 from learners import ALGORITHMS, learner
@@ -192,6 +194,66 @@ def test_a_teacher_may_write_into_what_it_is_shown():
         assert not any("scribbled" in info for info in infos)
         played.append((seen, env.executed, [info["feedback"].expert_action for info in infos]))
     assert same(*played)
+
+
+class Tells(gym.Wrapper):
+    """Adds what it is given to each step's info."""
+
+    def __init__(self, env, info):
+        super().__init__(env)
+        self.told = info
+
+    def step(self, action):
+        *returned, info = self.env.step(action)
+        return *returned, {**info, **self.told}
+
+
+class Uncopied:
+    """Part of a simulator, of which there is one."""
+
+    def __deepcopy__(self, memo):
+        raise TypeError("it can't be copied")
+
+
+def told_by(info, *teachers):
+    env = FeedbackWrapper(Tells(ArrayEnv(), info), list(teachers))
+    env.reset(seed=0)
+    told = env.step(np.zeros(2, np.float32))[4]
+    assert "feedback_error" not in told
+    return told
+
+
+@pytest.mark.parametrize("n_teachers", [1, 2])
+def test_objects_in_an_info_that_can_t_be_copied_are_handed_on(n_teachers):
+    itself = {"x": 1}
+    itself["me"] = itself
+    info = {"simulator": Uncopied(), "tensor": 2 * th.ones(1, requires_grad=True), "itself": itself, "lock": threading.Lock()}
+    seen = []
+    told = told_by(info, *[lambda transition: seen.append(transition.info)] * n_teachers)
+    assert len(seen) == n_teachers
+    for one in (told, *seen):
+        assert all(one[key] is info[key] for key in ("simulator", "tensor", "lock"))
+        assert one["itself"]["me"]["x"] == 1
+
+
+@pytest.mark.parametrize("n_teachers", [1, 2])
+def test_neither_the_learner_nor_the_next_teacher_sees_what_a_teacher_writes_into_an_info(n_teachers):
+    def nested():
+        return {"flat": np.zeros(2), "deep": {"list": [np.zeros(2), (np.zeros(2),)]}, "names": ["a"]}
+
+    seen = []
+
+    def writes(transition):
+        seen.append(copy.deepcopy({key: transition.info[key] for key in nested()}))
+        scribble(transition.info["flat"], transition.info["deep"]["list"][0], transition.info["deep"]["list"][1][0])
+        transition.info["deep"]["list"].append(1)
+        transition.info["names"].clear()
+
+    info = nested()
+    told = told_by(info, *[writes] * n_teachers)
+    for one in ({key: told[key] for key in nested()}, info, *seen):
+        np.testing.assert_equal(one, nested())
+    assert len(seen) == n_teachers
 
 
 def test_labels_within_masks_that_change_in_place_are_the_allowed_ones():

@@ -13,6 +13,7 @@ from nlf_sb3 import (
     PPO,
     REINFORCE,
     Demonstrations,
+    ExpertSegment,
     Feedback,
     FeedbackError,
     FeedbackWrapper,
@@ -159,24 +160,24 @@ def test_a_bad_score_text_or_answer_is_an_error_with_environment_and_step(algori
 
 
 @every_algorithm
-def test_what_another_wrapper_put_into_the_info_is_refused_unless_it_is_a_record(algorithm):
+def test_a_list_of_records_in_the_info_is_refused(algorithm):
     class Puts(gym.Wrapper):
         def step(self, action):
             *result, info = super().step(action)
-            return *result, info | {"feedback": {"score": 1.0}}
+            return *result, info | {"feedback": [Feedback(score=1.0)]}
 
     message = refused(learner(algorithm, Puts(line())))
-    assert message.startswith("environment 0, step 1: info['feedback'] is dict, expected nlf_sb3.Feedback")
+    assert message.startswith("environment 0, step 1: info['feedback'] is list, expected nlf_sb3.Feedback")
 
 
-def test_an_expert_segment_must_be_a_record_too():
+def test_the_class_of_expert_segments_in_the_info_is_refused_too():
     class Puts(gym.Wrapper):
         def step(self, action):
             *result, info = super().step(action)
-            return *result, info | {"expert_segment": [1, 2]}
+            return *result, info | {"expert_segment": ExpertSegment}
 
     message = refused(learner("PPO", Puts(line())))
-    assert message.startswith("environment 0, step 1: info['expert_segment'] is list, expected nlf_sb3.ExpertSegment")
+    assert message.startswith("environment 0, step 1: info['expert_segment'] is type, expected nlf_sb3.ExpertSegment")
 
 
 # --- experts of the algorithm -----------------------------------------------------------------------------
@@ -571,6 +572,21 @@ def test_good_feedback_trains_on_every_kind_of_space(algorithm, vec_env, action,
 
 def test_a_score_can_t_pay_the_agent_alone():
     injected = TrajectoryInjection(gym.make("Line-v0"), CallableExpert(lambda obs: np.zeros((len(obs), 1), np.float32)))
+    with pytest.raises(FeedbackError, match="Put the FeedbackWrapper inside"):
+        FeedbackWrapper(injected, ScoreTeacher(lambda _: 1.0), score_as_reward="replace")
+
+
+def test_so_it_would_around_a_subclass_that_keeps_its_mode_elsewhere():
+    class Logged(TrajectoryInjection):
+        @property
+        def injection_mode(self):
+            return self.modes[-1]
+
+        @injection_mode.setter
+        def injection_mode(self, mode):
+            self.modes = [mode]
+
+    injected = Logged(gym.make("Line-v0"), CallableExpert(lambda obs: np.zeros((len(obs), 1), np.float32)))
     with pytest.raises(FeedbackError, match="Put the FeedbackWrapper inside"):
         FeedbackWrapper(injected, ScoreTeacher(lambda _: 1.0), score_as_reward="replace")
 

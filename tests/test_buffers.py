@@ -14,9 +14,9 @@ from stable_baselines3.common.buffers import DictRolloutBuffer, RolloutBuffer
 from stable_baselines3.common.policies import ActorCriticPolicy
 
 from nlf_sb3 import ExpertSegment, Feedback
-from nlf_sb3.objectives.policy_rows import PolicyRows, RowShare
 from nlf_sb3.buffers import DictEpisodeBuffer, EpisodeBuffer, FeedbackBufferMixin, keep_feedback
 from nlf_sb3.buffers.labels import MODE, NO_LABEL, SAMPLE
+from nlf_sb3.objectives.policy_rows import PolicyRows, RowShare
 from nlf_sb3.returns import discounted_returns
 from nlf_sb3.segments import rows_from, stack_observations
 

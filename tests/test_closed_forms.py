@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from stable_baselines3.common.buffers import RolloutBuffer
 
 from nlf_sb3 import A2C, PPO, REINFORCE, Demonstrations
-from nlf_sb3.objectives.imitation import ImitationTerm
 from nlf_sb3.buffers import keep_feedback
 from nlf_sb3.buffers.labels import SAMPLE
 from nlf_sb3.buffers.minibatches import Minibatch
 from nlf_sb3.closed_forms import categorical_nll, gaussian_nll, has_closed_form, negative_log_prob_gradients
 from nlf_sb3.distributions import log_prob_of_labels
+from nlf_sb3.objectives.imitation import ImitationTerm
 from nlf_sb3.policies import SoftplusGaussianDistribution
 from nlf_sb3.teachers import CallableExpert
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import io
 import json
 import re
+import threading
 
 import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium import spaces
 
-from nlf_sb3 import PPO, FeedbackError, FeedbackWrapper
+from nlf_sb3 import PPO, Feedback, FeedbackError, FeedbackWrapper
+from nlf_sb3.appending import append_line
 from nlf_sb3.language import ConsoleUser, Reply
 from nlf_sb3.teachers import ConsoleTeacher, Transition
 from nlf_sb3.text import ActionNames, Dimension, RuleInterpreter
@@ -165,13 +167,25 @@ def test_no_input_is_silence(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "typed", ["/skip inf\n", "/action inf\n", b"zu weit links \xfc\n", "left/right is off\n/skip 100000\n"]
+    ("typed", "heard"),
+    [
+        (b"/skip inf\n/score 1\n", [Feedback(score=1.0)]),
+        (b"/action inf\n/score 1\n", [Feedback(score=1.0)]),
+        (b"zu weit links \xfc\n/score 1\n", [Feedback(score=1.0)]),  # no text of its encoding
+        (b"left/right is off\n/skip 100000\n/score 1\n", [Feedback(text="left/right is off")]),
+    ],
 )
-def test_a_training_goes_on_whatever_is_typed(typed):
-    env = gym.make("CartPole-v1")
-    source = io.TextIOWrapper(io.BytesIO(typed), encoding="utf-8") if isinstance(typed, bytes) else io.StringIO(typed)
-    env = FeedbackWrapper(env, ConsoleTeacher(env.action_space, source=source, out=io.StringIO()))
-    assert PPO("MlpPolicy", env, n_steps=16, batch_size=16, device="cpu").learn(16).num_timesteps == 16
+def test_a_training_goes_on_whatever_is_typed(typed, heard):
+    env, given = gym.make("CartPole-v1"), []
+    teacher = ConsoleTeacher(env.action_space, source=io.TextIOWrapper(io.BytesIO(typed), encoding="utf-8"), out=io.StringIO())
+
+    def teach(transition):
+        given.append(teacher(transition))
+        return given[-1]
+
+    PPO("MlpPolicy", FeedbackWrapper(env, teach), n_steps=16, batch_size=16, device="cpu").learn(16)
+    assert len(given) == 16
+    assert [feedback for feedback in given if feedback is not None] == heard
 
 
 def test_what_was_done_and_what_a_remark_is_read_as_are_shown_by_name():
@@ -256,6 +270,33 @@ def test_a_file_that_cant_be_written_is_refused_when_the_person_s_part_is_made(m
             make(path)
     make(tmp_path / "said.jsonl")
     assert not (tmp_path / "said.jsonl").exists()  # silence leaves no file
+
+
+def test_a_line_that_another_process_adds_meanwhile_is_not_lost(tmp_path):
+    paths = [tmp_path / f"{number}.jsonl" for number in range(100)]
+    for path in paths:
+        both_begin = threading.Barrier(2)
+
+        def add(path=path, both_begin=both_begin):
+            both_begin.wait()
+            append_line(path, b"said\n")
+
+        other = threading.Thread(target=add)
+        other.start()
+        both_begin.wait()
+        ConsoleTeacher(BOX, path=path)
+        other.join()
+    assert [path.read_bytes() for path in paths if path.exists()] == [b"said\n"] * len(paths)
+
+
+def test_a_file_behind_a_link_may_still_be_missing_and_its_folder_may_not(tmp_path):
+    link = tmp_path / "link.jsonl"
+    link.symlink_to(tmp_path / "folder" / "said.jsonl")
+    with pytest.raises(FeedbackError, match="path: can't write to"):
+        ConsoleTeacher(BOX, path=link)
+    (tmp_path / "folder").mkdir()
+    ConsoleTeacher(BOX, path=link)
+    assert not list((tmp_path / "folder").iterdir())
 
 
 def test_names_for_another_space_are_refused():

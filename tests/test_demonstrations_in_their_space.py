@@ -1,6 +1,7 @@
 """Observations that were recorded elsewhere are of the environment's own space, or refused by name when the model is made."""
 
 import dataclasses
+import tracemalloc
 
 import gymnasium as gym
 import numpy as np
@@ -15,6 +16,7 @@ from nlf_sb3 import PPO, Demonstrations, ExpertSegment, FeedbackError, FeedbackW
 from nlf_sb3.teachers import BudgetTeacher, ExpertTeacher, NearestStateExpert
 
 IMAGE = spaces.Box(0, 255, (36, 36, 1), np.uint8)
+GRID = spaces.Box(0, 10, (7, 7, 3), np.uint8)
 CHOICES = spaces.Discrete(2)
 rng = np.random.default_rng(0)
 
@@ -52,9 +54,10 @@ REFUSED = {
     "outside integers": (spaces.Box(0, 10, (2,), np.int32), np.array([[0, 1], [0, 50]]), "row 1 .*holds 50"),
     "in a dict": (KIND, {"kind": np.array([0, 4]), "vector": VECTOR}, r"observations\['kind'\]: row 1 .*holds 4"),
     "images over 255": (IMAGE, rng.random((2, 36, 36, 1)), r"from .* to .*divided by 255.*np\.rint\(255 \* images\)"),
-    "black and white": (IMAGE, rng.integers(2, size=(2, 36, 36, 1)).astype(np.float32), "divided by 255"),
+    "black and white": (IMAGE, rng.integers(2, size=(2, 36, 36, 1)).astype(np.float32), "divided by 255.*does return 0"),
     "booleans for images": (IMAGE, rng.integers(2, size=(2, 36, 36, 1)).astype(bool), "divided by 255"),
     "images around 0": (IMAGE, rng.normal(size=(2, 36, 36, 1)), "row 0 .*expected whole numbers"),
+    "fractions in a grid": (GRID, rng.random((2, 7, 7, 3)), "row 0 .*expected whole numbers"),
     "channels first": (IMAGE, np.zeros((2, 1, 36, 36), np.uint8), r"shape.*np\.moveaxis\(images, 1, -1\)"),
     "bytes for fractions": (spaces.Box(0, 1, (2,), np.float32), np.array([[0, 0], [200, 3]]), "row 1 .*another unit"),
     "degrees for radians": (spaces.Box(-np.pi, np.pi, (1,), np.float32), np.array([[0.3], [-175.0]]), "holds -175.0, far"),
@@ -115,6 +118,56 @@ def test_a_choice_is_accepted_exactly_if_the_space_holds_it(n, numbers, as_float
         first = next(row for row, number in enumerate(numbers) if not space.contains(number))
         with pytest.raises(FeedbackError, match=f"row {first} "):
             shown.checked(space, CHOICES)
+
+
+def test_a_grid_of_0_and_1_is_no_image_that_was_divided():
+    numbers = rng.integers(2, size=(2, 7, 7, 3))
+    kept = rows(numbers.astype(np.float32)).checked(GRID, CHOICES).observations
+    np.testing.assert_array_equal(kept, numbers)
+    assert kept.dtype == np.uint8
+
+
+def peak_of(function):
+    """Bytes that a call takes at once, and what it returns."""
+    tracemalloc.start()
+    try:
+        result = function()
+        return tracemalloc.get_traced_memory()[1], result
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["of the space", "cast"])
+@pytest.mark.parametrize("is_dict", [False, True])
+def test_rows_are_copied_once_when_they_are_checked(dtype, is_dict):
+    space = spaces.Box(0, 9, (50,), np.float32 if dtype is np.float32 else np.int64)
+    space = spaces.Dict({"a": space}) if is_dict else space
+    numbers = rng.integers(9, size=(20_000, 50)).astype(dtype)
+    shown = rows({"a": numbers} if is_dict else numbers)
+    peak, checked = peak_of(lambda: shown.checked(space, CHOICES))
+    assert peak < 1.7 * numbers.nbytes  # whole numbers are compared with their floor beside it
+    given, own = (part.observations["a"] if is_dict else part.observations for part in (shown, checked))
+    np.testing.assert_array_equal(own, given)
+    for name in ("actions", "weights"):
+        assert not np.shares_memory(getattr(checked, name), getattr(shown, name))
+    assert not np.shares_memory(own, given)
+
+
+def test_an_expert_of_recordings_checks_them_without_a_copy():
+    space = spaces.Box(0, 9, (50,), np.float32)
+    shown = rows(rng.random((20_000, 50)).astype(np.float32))
+    nearest = NearestStateExpert(shown)
+    peak, _ = peak_of(lambda: nearest.check_spaces(space, CHOICES))
+    assert peak < 0.5 * shown.observations.nbytes
+    for wrong in ((spaces.Box(0, 9, (49,), np.float32), CHOICES), (space, spaces.Box(0, 1, (1,)))):
+        with pytest.raises(FeedbackError, match=r"demonstrations: .*shape"):
+            nearest.check_spaces(*wrong)
+
+
+def test_an_expert_of_recordings_refuses_actions_that_were_not_allowed():
+    shown = dataclasses.replace(rows(np.zeros((2, 1), np.float32)), action_masks=np.array([[True, True], [True, False]]))
+    with pytest.raises(FeedbackError, match="demonstrations: row 1 is 1, which the action mask forbids"):
+        NearestStateExpert(shown).check_spaces(spaces.Box(0, 9, (1,), np.float32), CHOICES)
 
 
 def test_what_a_file_holds_is_checked_as_well(tmp_path):

@@ -10,9 +10,9 @@ from helpers import watch
 from learners import is_finite, learner, parameters_of
 
 from nlf_sb3 import FeedbackError, Injection, TrajectoryInjection
-from nlf_sb3.objectives.expert_ratios import ExpertRatios
 from nlf_sb3.buffers.minibatches import Minibatch
 from nlf_sb3.losses import clipped_surrogate_loss
+from nlf_sb3.objectives.expert_ratios import ExpertRatios
 
 SQUASHED = {"use_sde": True, "policy_kwargs": {"squash_output": True}}
 
@@ -109,6 +109,46 @@ def test_an_experts_rows_dont_end_an_update_early():
 def test_the_agents_own_rows_still_end_an_update_early():
     model = trained("PPO", injected("takeover", 1.0), target_kl=1e-4, learning_rate=0.1)
     assert model._n_updates < 3 * 4
+
+
+def mostly_an_experts(**kwargs):
+    """One rollout in one minibatch, of which the agent has every fourth row or so."""
+    return trained("PPO", injected("takeover", 1.0, p=0.25), 80, batch_size=80, learning_rate=0.01, **kwargs)
+
+
+def own_divergence():
+    """SB3's estimate over the agent's rows and their clipped share, after one step, by hand."""
+    model = mostly_an_experts(n_epochs=1)
+    buffer = model.rollout_buffer
+    own = ~buffer.executed[:, 0]
+    assert 0.1 < own.mean() < 0.5
+    rows = [th.as_tensor(part.reshape(80, -1)[own]) for part in (buffer.observations, buffer.actions, buffer.log_probs)]
+    with th.no_grad():
+        log_ratio = model.policy.evaluate_actions(*rows[:2])[1] - rows[2].flatten()
+    return float((log_ratio.exp() - 1 - log_ratio).mean()), float(((log_ratio.exp() - 1).abs() > 0.01).float().mean())
+
+
+def test_divergence_and_clipped_share_are_means_over_the_agents_own_rows():
+    divergence, clipped = own_divergence()
+    logged = mostly_an_experts(n_epochs=2, clip_range=0.01).logger.name_to_value
+    assert logged["train/approx_kl"] == pytest.approx(divergence, rel=1e-3)
+    assert logged["train/clip_fraction"] == pytest.approx(clipped / 2), "a mean over both epochs; nothing moved in the first"
+    assert clipped > 0
+
+
+@pytest.mark.parametrize(("share", "n_updates"), [(0.9, 2), (1.1, 3)])
+def test_an_update_ends_by_the_divergence_of_the_agents_own_rows(share, n_updates):
+    divergence, _ = own_divergence()
+    model = mostly_an_experts(n_epochs=3, target_kl=share * divergence / 1.5)
+    assert model._n_updates == n_updates
+    assert model.target_kl == share * divergence / 1.5
+
+
+def test_a_rollout_of_an_experts_alone_logs_no_divergence():
+    env = TrajectoryInjection(SignEnv(1.0), far_expert(1.0), mode="guide", guide_steps=lambda remaining: 1.0, horizon=10**6)
+    model = trained("PPO", env, 80, target_kl=1e-9)
+    assert model.rollout_buffer.executed.all()
+    assert (model.logger.name_to_value["train/approx_kl"], model._n_updates) == (0.0, 4)
 
 
 def test_a_policy_learns_from_takeovers_that_it_could_hardly_have_made():

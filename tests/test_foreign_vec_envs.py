@@ -13,9 +13,10 @@ import torch as th
 from foreign_envs import ANSWERS, ArrayEnv, BatchedAdapter, ListAdapter, OneArrayExpert
 from helpers import assert_same_model, largest_difference
 from learners import ALGORITHMS, is_finite, learner
-from stable_baselines3.common.vec_env import DummyVecEnv, VecCheckNan, VecEnvWrapper, VecNormalize
+from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecCheckNan, VecEnvWrapper, VecNormalize
 
 from nlf_sb3 import Demonstrations, Feedback, FeedbackError, FeedbackWrapper, TrajectoryInjection
+from nlf_sb3.foreign_vec_envs import ask_wrappers
 from nlf_sb3.teachers import ExpertTeacher
 
 STEPS = 4 * 12 * 3
@@ -328,3 +329,24 @@ def test_reinforce_learns_the_same_from_arrays_that_are_written_into(settings):
     assert_same_model(*models)
     models = [learner("REINFORCE", wrap(DummyVecEnv([ArrayEnv] * 2))).learn(STEPS) for wrap in (OneArray, VecCheckNan)]
     assert_same_model(*models)
+
+
+# --- answers ------------------------------------------------------------------------------------------
+
+
+def test_answers_are_known_by_their_environment_s_index():
+    def labelled():
+        return FeedbackWrapper(ArrayEnv(), lambda transition: None)
+
+    env = DummyVecEnv([ArrayEnv, labelled, ArrayEnv, labelled])
+    assert ask_wrappers(env, FeedbackWrapper, "nlf_sb3_feedback_space") == {1: BOX, 3: BOX}
+    assert ask_wrappers(env, TrajectoryInjection, "nlf_sb3_injection_mode") == {}
+
+
+def test_a_worker_that_is_gone_is_no_environment_without_feedback():
+    env = SubprocVecEnv([ArrayEnv] * 2, start_method="fork")
+    for process in env.processes:
+        process.terminate()
+        process.join()
+    with pytest.raises((EOFError, ConnectionError)):
+        learner("PPO", env)

@@ -54,7 +54,10 @@ def test_no_module_uses_private_names_of_another():
         f"{path.relative_to(ROOT)}:{line} {name}"
         for path, tree in trees.items()
         for name, line in private_accesses(tree)
-        if name not in defined[path] and name not in of_sb3 and name not in OF_NAMED_TUPLES and any(name in names for names in defined.values())
+        if name not in defined[path]
+        and name not in of_sb3
+        and name not in OF_NAMED_TUPLES
+        and any(name in names for names in defined.values())
     ]
     assert found == []
 
@@ -88,7 +91,12 @@ def imports_of(path):
         for node in ast.walk(block)
     }
     for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and id(node) not in for_types and node.module and node.module.startswith("nlf_sb3."):
+        if (
+            isinstance(node, ast.ImportFrom)
+            and id(node) not in for_types
+            and node.module
+            and node.module.startswith("nlf_sb3.")
+        ):
             yield node.module.split(".")[1]
 
 

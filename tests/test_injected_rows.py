@@ -29,10 +29,10 @@ from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnvW
 
 import nlf_sb3
 from nlf_sb3 import REINFORCE, ExpertSegment, FeedbackError, TrajectoryInjection
+from nlf_sb3.config import as_injection
 from nlf_sb3.objectives.advantages import MAX_SCALED_ADVANTAGE, AdvantageScale
 from nlf_sb3.objectives.injected_rows import build_injected_rows
 from nlf_sb3.objectives.policy_rows import PolicyRows
-from nlf_sb3.config import as_injection
 from nlf_sb3.returns import discounted_returns
 from nlf_sb3.teachers import CallableExpert
 

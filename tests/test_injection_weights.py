@@ -27,13 +27,13 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 
 import nlf_sb3
 from nlf_sb3 import ExpertSegment, FeedbackError, Injection, TrajectoryInjection
-from nlf_sb3.objectives.advantages import AdvantageScale
-from nlf_sb3.objectives.injected_rows import build_injected_rows
-from nlf_sb3.objectives.row_weights import ExpertWeights
-from nlf_sb3.objectives.policy_rows import PolicyRows
 from nlf_sb3.config import as_injection
 from nlf_sb3.densities import in_policy_density
 from nlf_sb3.losses import truncated_importance_weight
+from nlf_sb3.objectives.advantages import AdvantageScale
+from nlf_sb3.objectives.injected_rows import build_injected_rows
+from nlf_sb3.objectives.policy_rows import PolicyRows
+from nlf_sb3.objectives.row_weights import ExpertWeights
 from nlf_sb3.teachers import CallableExpert, PolicyExpert
 
 SGD = {"optimizer_class": th.optim.SGD, "net_arch": [16]}

@@ -68,7 +68,7 @@ def test_training_goes_on_from_a_saved_adapter(settings, base, tmp_path):
     model.optimizer.step()
     assert log_prob(model).sum() > before.sum()
     moved = {name for name, weight in model.named_parameters() if not th.equal(weight, weights[name])}
-    assert moved == {name for name in model.state_dict() if "value_net" not in name}
+    assert moved == {name for name in model.state_dict() if "value_net" not in name and "digest" not in name}
     assert th.allclose(model.reference_log_prob(CONTEXTS, ACTIONS), before, atol=1e-5)
     model.save_pretrained(tmp_path / "second")
     assert th.allclose(log_prob(policy(model=str(tmp_path / "second"))), log_prob(model), atol=1e-5)
@@ -118,6 +118,23 @@ def test_a_second_stage_of_training_is_saved_loaded_and_answers(base, tmp_path):
         assert th.equal(log_prob(one), log_prob(second.policy))
         assert th.allclose(one.reference_log_prob(CONTEXTS, ACTIONS), log_prob(first.policy), atol=1e-5)
     assert respond(loaded.policy, BYTES, ["q?"], 5) == respond(second.policy, BYTES, ["q?"], 5)
+
+
+def test_a_model_whose_adapter_s_folder_was_overwritten_is_refused(base, tmp_path):
+    folder, before = save_adapter(tmp_path / "adapter", base)
+    shutil.copytree(folder, tmp_path / "copy")
+    model = ppo(vec_env(info={"expected_response": "ok"}), {"model": folder}, learning_rate=0.02).learn(24)
+    model.save(tmp_path / "model")
+    state = model.policy.state_dict()
+    model.policy.save_pretrained(folder)
+    for load in (lambda: PPO.load(tmp_path / "model"), lambda: policy(model=folder).load_state_dict(state)):
+        with pytest.raises(FeedbackError, match=r"isn't the one that this training began from.* folders of their own"):
+            load()
+    assert th.allclose(log_prob(policy(model=folder)), log_prob(model.policy), atol=1e-5)  # a new training may begin from it
+    moved = {"policy_kwargs": {"model": str(tmp_path / "copy")}}
+    loaded = PPO.load(tmp_path / "model", custom_objects=moved).policy
+    assert th.equal(log_prob(loaded), log_prob(model.policy))
+    assert th.allclose(loaded.reference_log_prob(CONTEXTS, ACTIONS), before, atol=1e-5)
 
 
 def test_settings_of_a_saved_adapter_are_what_it_has_or_refused(base, tmp_path):
@@ -274,8 +291,14 @@ def test_other_settings_are_refused_by_name(lora, message):
 
 @pytest.mark.parametrize("init", ["pissa", "pissa_niter_4", "olora"])
 def test_settings_that_rewrite_the_model_itself_are_refused(init, base):
-    with pytest.raises(FeedbackError, match=f"'init_lora_weights': '{init}'.* rewrites the weights"):
+    with pytest.raises(FeedbackError, match=f"'init_lora_weights': '{init}'.* itself.* Leave init_lora_weights out"):
         policy(model=base, lora={"r": 4, "init_lora_weights": init})
+
+
+def test_settings_that_repeat_layers_are_refused_by_their_own_name(base):
+    with pytest.raises(FeedbackError, match=r"changes .* itself, .* Leave layer_replication out, which repeats") as raised:
+        policy(model=base, lora={"r": 4, "layer_replication": [[0, 1], [0, 2]]})
+    assert "init_lora_weights" not in str(raised.value)
 
 
 @pytest.mark.parametrize(
@@ -309,7 +332,7 @@ def test_biases_that_train_beside_an_adapter_are_the_reference_s_as_loaded_and_s
     assert th.allclose(model.reference_log_prob(CONTEXTS, ACTIONS), before, atol=1e-5)
     model.save_pretrained(tmp_path / "adapter")
     on = policy(model=str(tmp_path / "adapter"))
-    assert set(on.state_dict()) == set(model.state_dict())
+    assert {name for name in on.state_dict() if "digest" not in name} == set(model.state_dict())
     saved = log_prob(model)
     assert th.allclose(log_prob(on), saved, atol=1e-5)
     enliven(on, seed=4)

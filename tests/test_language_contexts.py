@@ -12,8 +12,8 @@ from gymnasium import spaces
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nlf_sb3.labelling.replay import LabelMemory, ShownRows
 from nlf_sb3.buffers import keep_feedback
+from nlf_sb3.labelling.replay import LabelMemory, ShownRows
 from nlf_sb3.language import TokenContexts, TokenEpisodeBuffer, TokenRolloutBuffer
 from nlf_sb3.language.contexts import EMPTY, as_padded
 from nlf_sb3.observations import append_observation, join_observations

@@ -147,6 +147,7 @@ def test_batches_of_any_size_give_the_same_greedy_responses():
     expected = respond(model, BYTES, prompts, N_NEW)
     for size in (1, 2, 5):
         assert respond(model, BYTES, prompts, N_NEW, batch_size=size) == expected
+    assert respond(model, BYTES, (prompt for prompt in prompts), N_NEW, batch_size=2) == expected
     assert respond(model, BYTES, [], N_NEW) == []
     with pytest.raises(ValueError, match="batch_size: got 0"):
         respond(model, BYTES, prompts, N_NEW, batch_size=0)
@@ -172,6 +173,19 @@ def test_another_tokenizer_than_the_environments_is_named():
 
     with pytest.raises(ValueError, match="makes token 300 of one, and the policy has 258 tokens"):
         respond(policy(), Larger(), ["pear?"], N_NEW)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "kind", "message"),
+    [
+        ([{"role": "user", "content": [{"type": "text", "text": "hi"}]}], TypeError, "got content of list, expected a str"),
+        ([{"role": "user\nsystem", "content": "hi"}], ValueError, "got role 'user"),
+        (5, TypeError, "prompt: got int, expected a str or a list of messages"),
+    ],
+)
+def test_prompts_that_are_none_are_refused_by_name(prompt, kind, message):
+    with pytest.raises(kind, match=message):
+        respond(policy(), BYTES, ["pear?", prompt], N_NEW)
 
 
 class Hears:

@@ -85,6 +85,43 @@ def test_what_a_template_takes_out_itself_leaves_the_tokenizers_own_tokens():
     assert HuggingFaceTokenizer(tokenizer).encode_prompt(turns) == list(own)
 
 
+def one_turn(content, role="user"):
+    return [{"role": role, "content": content}]
+
+
+UNPROTECTED = {
+    "parts": (
+        one_turn([{"type": "text", "text": "<|im_end|>"}]),
+        TypeError,
+        r"prompt\[0\]: got content of list, expected a str",
+    ),
+    "no content": ([*ORDINARY, {"role": "user"}], TypeError, r"prompt\[\d\]: got content of NoneType"),
+    "a role that holds one": (
+        one_turn("hi", "user<|im_end|>"),
+        ValueError,
+        r"got role 'user<\|im_end\|>', expected one of user",
+    ),
+    "no role": ([{"content": "hi"}], ValueError, "got role None"),
+    "no message": (["hi"], TypeError, r"prompt\[0\]: got str, expected a message"),
+}
+
+
+@pytest.mark.parametrize("name", UNPROTECTED)
+def test_what_isn_t_protected_from_becoming_a_control_token_is_refused(name):
+    prompt, kind, message = UNPROTECTED[name]
+    tokenizer = byte_level()
+    tokenizer.chat_template = (
+        "{% for m in messages %}{{'<|im_start|>'+m['role']+'\n'}}{% if m['content'] is string %}{{m['content']}}{% else %}"
+        "{% for part in m['content'] %}{{part['text']}}{% endfor %}{% endif %}{{'<|im_end|>\n'}}{% endfor %}"
+    )
+    for wrapped in (HuggingFaceTokenizer(tokenizer), ByteTokenizer()):
+        env = TokenLevel(ScriptedEnv(), wrapped, prompt=lambda _: prompt, max_new_tokens=6, context_length=200)
+        with pytest.raises(kind, match=message):
+            env.reset()
+    with pytest.raises(kind, match=message):
+        HuggingFaceTokenizer(tokenizer).encode_prompt(prompt)
+
+
 def test_turns_that_a_template_refuses_are_named():
     tokenizer = byte_level()
     tokenizer.chat_template, _ = TEMPLATES["Gemma, refuses system turns"]

@@ -220,13 +220,39 @@ def test_a_policy_that_was_changed_after_it_was_made_gets_no_actor():
     normed = make_policy()
     normed.action_net = nn.utils.weight_norm(normed.action_net)  # fills its weight anew before each pass
     assert numpy_actor(normed) is None
-    hooked = make_policy()
-    hooked.action_net.register_forward_hook(lambda module, inputs, outputs: 2 * outputs)
-    assert numpy_actor(hooked) is None
     replaced = make_policy()
     make = replaced._get_action_dist_from_latent
     replaced._get_action_dist_from_latent = lambda latent_pi: make(2 * latent_pi)
     assert numpy_actor(replaced) is None
+
+
+HOOKED = ("", "action_net", "features_extractor", "mlp_extractor", "mlp_extractor.policy_net", "mlp_extractor.policy_net.0")
+
+
+@pytest.mark.parametrize("name", HOOKED, ids=lambda name: name or "policy")
+@pytest.mark.parametrize("register", ["register_forward_hook", "register_forward_pre_hook"])
+def test_a_policy_with_a_hook_anywhere_gets_no_actor(name, register):
+    hooked = make_policy()
+    assert numpy_actor(hooked) is not None
+    hook = getattr(hooked.get_submodule(name), register)(lambda module, inputs, outputs=None: None)
+    assert numpy_actor(hooked) is None
+    hook.remove()
+    assert numpy_actor(hooked) is not None
+
+
+def test_a_reinforce_agent_acts_as_hooks_on_containers_have_it():
+    model = REINFORCE("MlpPolicy", "Line-v0", seed=0, n_episodes=2)
+    with th.no_grad():
+        model.policy.action_net.weight.copy_(th.stack([th.zeros(64), th.ones(64)]))
+    model.policy.mlp_extractor.policy_net.register_forward_hook(lambda module, inputs, outputs: 0 * outputs + 1)
+    taken = []
+
+    def keep(step, _):
+        taken.append(int(step["actions"][0]))
+        return len(taken) < 20
+
+    model.learn(100, callback=keep)
+    assert taken == [1] * 20
 
 
 @pytest.mark.parametrize("algorithm", [sb3.SAC, sb3.TD3])

@@ -29,6 +29,7 @@ from sb3_contrib.common.maskable.policies import MaskableActorCriticPolicy
 from sb3_contrib.common.recurrent.policies import RecurrentActorCriticPolicy
 from stable_baselines3.common.distributions import DiagGaussianDistribution
 from stable_baselines3.common.policies import ActorCriticPolicy, MultiInputActorCriticPolicy
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 
 import nlf_sb3
 from nlf_sb3 import (
@@ -73,8 +74,9 @@ def some_labelled(env: gym.Env) -> gym.Env:
 
 
 def made(algorithm: str, policy: type, env: gym.Env, **kwargs):
+    own = {"lstm_hidden_size": 8} if algorithm == "RecurrentPPO" else {}
+    policy_kwargs = {"net_arch": [8], **own, **kwargs.pop("policy_kwargs", {})}
     settings = {"alpha": 0.0, "learning_rate": 0.02, "seed": 0, "device": "cpu", **SETTINGS[algorithm], **kwargs}
-    policy_kwargs = {"net_arch": [8], **({"lstm_hidden_size": 8} if algorithm == "RecurrentPPO" else {})}
     return getattr(nlf_sb3, algorithm)(policy, env, policy_kwargs=policy_kwargs, **settings)
 
 
@@ -286,6 +288,50 @@ def test_a_distribution_that_doesnt_cover_the_actions_is_refused():
     env.action_space = gym.spaces.Box(-2, 2, (1,), np.float32)
     with pytest.raises(FeedbackError, match="IsNarrowPolicy can't evaluate actions of Box"):
         made("PPO", policy_class(IsNarrow), env, expert=expert())
+
+
+class Logarithms(BaseFeaturesExtractor):
+    """Sees logarithms: observations below 0, which its environment doesn't have, are no numbers to it."""
+
+    def __init__(self, space):
+        super().__init__(space, 2)
+
+    def forward(self, observations):
+        return th.log(observations)
+
+
+class PositiveEnv(StillEnv):
+    """What it observes is above 0, whatever its space says."""
+
+    def __init__(self):
+        super().__init__()
+        self.observation_space = gym.spaces.Box(-np.inf, np.inf, (2,), np.float32)
+        self.observation = np.ones(2, np.float32)
+
+
+@pytest.mark.parametrize("algorithm", ["PPO", "A2C", "TRPO", "REINFORCE"])
+def test_a_policy_that_makes_nothing_of_made_up_observations_learns_from_real_ones(algorithm):
+    kinds = {"features_extractor_class": Logarithms}
+    model = made(algorithm, policy_class(MakesAnew), PositiveEnv(), expert=expert(), policy_kwargs=kinds).learn(320)
+    assert acts(model) == pytest.approx(LABEL, abs=0.15)
+
+
+def test_it_is_refused_by_real_ones_if_they_say_so():
+    kinds = {"features_extractor_class": Logarithms}
+    model = made("PPO", policy_class(EvaluatesOtherwise), PositiveEnv(), expert=expert(), policy_kwargs=kinds)
+    with pytest.raises(FeedbackError, match=r"policy: EvaluatesOtherwisePolicy: .* evaluate_actions"):
+        model.learn(40)
+
+
+def test_spaces_that_have_no_samples_are_left_alone():
+    class Plain(gym.spaces.Box):
+        def sample(self, *args, **kwargs):
+            raise NotImplementedError
+
+    env = StillEnv()
+    env.observation_space = Plain(-1, 1, (2,), np.float32)
+    model = made("PPO", policy_class(MakesAnew), env, expert=expert()).learn(600)
+    assert acts(model) == pytest.approx(LABEL, abs=0.05)
 
 
 def test_without_anything_to_learn_from_such_policies_train_as_ever():

@@ -3,6 +3,7 @@
 import gymnasium as gym
 import numpy as np
 import pytest
+import torch as th
 from gymnasium import spaces
 from gymnasium.wrappers import ClipAction, NormalizeObservation, NormalizeReward, RecordEpisodeStatistics, TimeLimit
 from helpers import ToyEnv
@@ -22,6 +23,7 @@ from odd_wrappers import (
     forked,
     labelled,
 )
+from sb3_contrib.common.wrappers import ActionMasker
 from stable_baselines3.common.atari_wrappers import NoopResetEnv
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.monitor import Monitor
@@ -135,10 +137,40 @@ def test_other_observations_and_ends_leave_labels_and_takeovers_right(inner, out
     assert model.num_expert_queries + model.num_expert_steps > 0
 
 
-@pytest.mark.parametrize("outer", [Monitor, RecordEpisodeStatistics, ToldInfos, DropsInfos])
-def test_forks_stay_right_where_infos_alone_change(outer):
-    model = learner("PPO", DummyVecEnv([lambda: outer(forked())] * 2)).learn(96)
-    assert model.num_timesteps == 96
+class Episodes(BaseCallback):
+    """Keeps the expert's episodes that each rollout trains on."""
+
+    def _on_training_start(self):
+        self.found = []
+
+    def _on_step(self):
+        return True
+
+    def _on_rollout_end(self):
+        self.found += [segment for segment, _ in self.model.rollout_buffer.segments]
+
+
+def episodes_within(outer):
+    """What forks bring to a policy that stays as it is, by the observation that they begin with."""
+    episodes = Episodes()
+    model = learner("PPO", DummyVecEnv([lambda: outer(forked())] * 2), learning_rate=0.0).learn(96, callback=episodes)
+    assert model.num_expert_steps == sum(len(one) - one.fork_step for one in episodes.found)
+    return {tuple(one.observations[0]): one for one in episodes.found}
+
+
+@pytest.mark.parametrize(("outer", "least"), [(Monitor, 1.0), (RecordEpisodeStatistics, 1.0), (DropsInfos, 0.3)])
+def test_forks_stay_right_where_infos_alone_change(outer, least):
+    expected, found = episodes_within(lambda env: env), episodes_within(outer)
+    assert len(expected) >= 10
+    assert len(found) >= least * len(expected)
+    for start, episode in found.items():
+        np.testing.assert_array_equal(episode.observations, expected[start].observations)
+        np.testing.assert_array_equal(episode.rewards, expected[start].rewards)
+        assert (episode.terminated, episode.truncated) == (expected[start].terminated, expected[start].truncated)
+
+
+def test_forks_that_a_wrapper_drops_train_nothing():
+    assert episodes_within(ToldInfos) == {}
 
 
 def test_resets_that_act_are_allowed_around_labels():
@@ -211,3 +243,40 @@ def test_other_processes_may_have_wrappers_that_change_no_step():
         assert learner("PPO", env).learn(24).num_expert_queries == 24
     finally:
         env.close()
+
+
+class AsksThePolicy(BaseCallback):
+    """Asks the learner's policy about made-up observations, wherever a callback may."""
+
+    def ask(self):
+        with th.no_grad():
+            self.model.policy(th.randn(1, *self.model.observation_space.shape))
+
+    def _on_rollout_start(self):
+        self.ask()
+
+    def _on_step(self):
+        self.ask()
+        return True
+
+
+class AsksTheLearner(gym.Wrapper):
+    """Asks the learner's policy in each step, as a league does."""
+
+    model = None
+
+    def step(self, action):
+        returned = self.env.step(action)
+        if self.model is not None:
+            AsksThePolicy.ask(self)
+        return returned
+
+
+@pytest.mark.parametrize("algorithm", ["A2C", "PPO", "TRPO", "REINFORCE", "MaskablePPO"])
+@pytest.mark.parametrize("action", ["multidiscrete", "multibinary"])
+def test_the_policy_may_be_asked_by_others_too(algorithm, action):
+    outer = AsksTheLearner(ActionMasker(ToyEnv(action), lambda env: np.ones(5 if action == "multidiscrete" else 4, bool)))
+    env = labelled(outer, lambda observations: np.zeros((len(observations), 2), int))
+    model = outer.model = learner(algorithm, DummyVecEnv([lambda: env]))
+    model.learn(48, callback=AsksThePolicy())
+    assert model.num_expert_queries >= 48

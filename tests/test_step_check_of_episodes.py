@@ -21,7 +21,7 @@ from odd_wrappers import (
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnvWrapper, VecFrameStack, VecMonitor, VecNormalize
 
-from nlf_sb3 import Feedback, FeedbackError, FeedbackWrapper, Injection, TrajectoryInjection
+from nlf_sb3 import Feedback, FeedbackError, FeedbackWrapper, Injection, TrajectoryInjection, TwinError
 from nlf_sb3.objectives.advantages import AdvantageScale
 from nlf_sb3.objectives.injected_rows import build_injected_rows
 from nlf_sb3.objectives.policy_rows import PolicyRows
@@ -162,10 +162,35 @@ class AdaptsRewards(gym.Wrapper):
         return observation, float(reward) / self.largest, *rest
 
 
-@pytest.mark.parametrize("inner", [gym.wrappers.NormalizeReward, AdaptsRewards])
-def test_rewards_that_a_twin_scales_in_another_way_are_refused(inner):
+@pytest.mark.parametrize("inner", [gym.wrappers.NormalizeReward, gym.wrappers.NormalizeObservation])
+def test_statistics_inside_a_fork_are_refused_by_name(inner):
     def one():
-        return inner(ToyEnv())
+        return Monitor(inner(ToyEnv()))
+
+    with pytest.raises(TwinError, match=rf"{inner.__name__} normalises by what it has met.*VecNormalize"):
+        TrajectoryInjection(one(), box_expert, 1.0, twin=one)
+    for env, twin in ((one(), ToyEnv), (ToyEnv(), one)):
+        with pytest.raises(TwinError, match=f"{inner.__name__} normalises by what it has met"):
+            TrajectoryInjection(env, box_expert, twin=twin)
+
+
+class TenTimes(gym.RewardWrapper):
+    def reward(self, reward):
+        return 10.0 * float(reward)
+
+
+@pytest.mark.parametrize("outer", [TenTimes, lambda env: gym.wrappers.TimeLimit(env, 3)])
+def test_wrappers_that_a_twin_has_not_are_refused(outer):
+    with pytest.raises(TwinError, match="Give both the same"):
+        TrajectoryInjection(outer(ToyEnv()), box_expert, 1.0, twin=ToyEnv)
+    with pytest.raises(TwinError, match="Give both the same"):
+        TrajectoryInjection(ToyEnv(), box_expert, 1.0, twin=lambda: outer(ToyEnv()))
+    TrajectoryInjection(Monitor(outer(ToyEnv())), box_expert, 1.0, twin=lambda: outer(ToyEnv()))
+
+
+def test_rewards_that_a_twin_scales_in_another_way_are_refused():
+    def one():
+        return AdaptsRewards(ToyEnv())
 
     env = DummyVecEnv([lambda: TrajectoryInjection(one(), box_expert, 0.3, twin=one)])
     with pytest.raises(FeedbackError, match=r"the twin's rewards are others than the agent's.*VecNormalize"):

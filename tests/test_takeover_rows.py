@@ -26,8 +26,8 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 
 import nlf_sb3
 from nlf_sb3 import Injection, TrajectoryInjection
-from nlf_sb3.objectives.advantages import MAX_SCALED_ADVANTAGE
 from nlf_sb3.config import as_injection
+from nlf_sb3.objectives.advantages import MAX_SCALED_ADVANTAGE
 from nlf_sb3.teachers import CallableExpert
 
 SGD = {"optimizer_class": th.optim.SGD}

@@ -1,10 +1,20 @@
 """Teachers: what each says about a transition, and how several speak as one."""
 
+import gymnasium as gym
 import numpy as np
 import pytest
 
-from nlf_sb3 import Feedback, FeedbackError
-from nlf_sb3.teachers import CallableExpert, CombinedTeacher, Expert, ExpertTeacher, ScoreTeacher, TextTeacher, Transition
+from nlf_sb3 import Feedback, FeedbackError, FeedbackWrapper
+from nlf_sb3.teachers import (
+    BudgetTeacher,
+    CallableExpert,
+    CombinedTeacher,
+    Expert,
+    ExpertTeacher,
+    ScoreTeacher,
+    TextTeacher,
+    Transition,
+)
 from nlf_sb3.teachers.teachers import as_teacher, check_feedback, seed_teacher
 
 
@@ -215,3 +225,54 @@ def test_an_answer_that_is_no_feedback_names_the_teacher_and_what_it_returned(an
 def test_bad_feedback_is_an_error_that_names_the_field(teacher, field):
     with pytest.raises(FeedbackError, match=f"^{field}: got"):
         teacher(transition())
+
+
+class Classroom:
+    """A user's own teacher, whose attributes mean what they please."""
+
+    teachers = 3
+
+    def __init__(self):
+        self.teacher = self
+
+    def __call__(self, transition):
+        return Feedback(score=1.0)
+
+
+def test_names_of_ours_mean_nothing_in_a_user_s_own_teacher():
+    env = FeedbackWrapper(
+        gym.make("CartPole-v1"), [Classroom(), BudgetTeacher(ExpertTeacher(lambda rows: [0] * len(rows)), 5)]
+    )
+    assert env.nlf_sb3_labels_actions
+    assert not FeedbackWrapper(gym.make("CartPole-v1"), Classroom()).nlf_sb3_labels_actions
+    env.reset(seed=0)
+    assert env.step(0)[4]["feedback"] == Feedback(score=1.0, expert_action=0, label="mode")
+
+
+class OwnAttributes:
+    """A user's teacher with attributes by any name."""
+
+    def __init__(self, **attributes):
+        vars(self).update(attributes)
+
+    def __call__(self, transition):
+        return Feedback(score=1.0)
+
+
+@pytest.mark.parametrize("name", ["teacher", "teachers", "asked"])
+def test_what_other_people_s_teachers_call_a_teacher_may_be_anything(name):
+    for value in (3, None, lambda: 3, ExpertTeacher(lambda observations: [7])):
+        env = FeedbackWrapper(gym.make("Line-v0"), OwnAttributes(**{name: value}))
+        assert not env.nlf_sb3_labels_actions
+    knot = OwnAttributes()
+    setattr(knot, name, knot)
+    env = FeedbackWrapper(gym.make("Line-v0"), knot)
+    env.reset(seed=0)
+    assert env.step(0)[4]["feedback"].score == 1.0
+
+
+def test_the_experts_of_teachers_within_teachers_are_known():
+    expert = ExpertTeacher(lambda observations: [0])
+    together = [ScoreTeacher(lambda transition: 1.0), BudgetTeacher([BudgetTeacher(expert, 3)], 3)]
+    assert FeedbackWrapper(gym.make("Line-v0"), together).nlf_sb3_labels_actions
+    assert not FeedbackWrapper(gym.make("Line-v0"), BudgetTeacher(together[0], 3)).nlf_sb3_labels_actions

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
 import torch as th
 
-from nlf_sb3.adapters.base import Adapter
+from nlf_sb3.adapters.base import Adapter, temporarily
 from nlf_sb3.losses import clipped_surrogate_loss
 from nlf_sb3.objectives.expert_ratios import ExpertRatios
 from nlf_sb3.objectives.interventions import InterventionWeights
+from nlf_sb3.objectives.terms import RolloutTerms
 
 
 class ClippedAdapter(Adapter):
@@ -20,6 +24,28 @@ class ClippedAdapter(Adapter):
     def expert_ratios(self, weights: InterventionWeights) -> ExpertRatios:
         assert weights.old_log_prob is not None
         return ExpertRatios(weights.executed, weights.old_log_prob, self.policy_losses)
+
+    @contextlib.contextmanager
+    def attached(self, terms: RolloutTerms) -> Iterator[None]:
+        """
+        As in the base. If an expert acted in some rows, ``target_kl`` and the logged means go by the agent's rows.
+
+        SB3 takes means over all rows of a minibatch. The expert's rows count there as unchanged.
+
+        :param terms: The terms
+        """
+        model, weights = self.model, terms.interventions
+        if weights is None:
+            with super().attached(terms):
+                yield
+            return
+        share = float((~weights.executed[model.rollout_buffer.row_indices()]).mean())
+        target_kl = None if model.target_kl is None else share * model.target_kl
+        with temporarily(model, target_kl=target_kl), super().attached(terms):
+            yield
+        for name in ("train/approx_kl", "train/clip_fraction"):
+            logged = model.logger.name_to_value[name]
+            model.logger.record(name, logged / share if share else logged)
 
 
 class SingleRowAdapter(ClippedAdapter):

@@ -101,7 +101,7 @@ class FeedbackLearner:
         self.steps.begin(is_fresh=model._last_obs is not before)
         self.presence.prepare()
         self.receiver.begin(is_reset=is_reset)
-        check_policy(model)  # an expert or a wrapped environment may have come since the model was made
+        check_policy(model, model._last_obs)  # an expert or a wrapped environment may have come since the model was made
         if model.num_timesteps == 0:
             self.phases.begin()
 

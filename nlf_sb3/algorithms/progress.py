@@ -6,7 +6,7 @@ from typing import Any
 
 from stable_baselines3.common.vec_env import VecEnv
 
-from nlf_sb3.foreign_vec_envs import ask_wrappers, wrapped_environments
+from nlf_sb3.foreign_vec_envs import ask_wrappers
 from nlf_sb3.wrappers import TrajectoryInjection
 
 
@@ -45,5 +45,4 @@ class ProgressTeller:
 def _scheduled(env: VecEnv) -> list[int]:
     """Indices of environments whose TrajectoryInjection has a schedule."""
     flags = ask_wrappers(env, TrajectoryInjection, "nlf_sb3_is_scheduled")
-    wrapped = wrapped_environments(env, TrajectoryInjection) if flags else []
-    return [index for index, is_scheduled in zip(wrapped, flags, strict=True) if is_scheduled]
+    return [index for index, is_scheduled in flags.items() if is_scheduled]

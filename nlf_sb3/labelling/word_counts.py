@@ -45,7 +45,8 @@ def record_words(
     logger: Logger, names: ActionNames, corrections: Corrections | None = None, weights: np.ndarray | None = None
 ) -> None:
     """
-    Log a rollout's counts; a logger that is dumped more rarely keeps their mean. The keys are the same in each rollout.
+    Log a rollout's counts; a logger that is dumped more rarely keeps their mean. The keys are the same in each rollout, but
+    for ``words/confidence``: where nothing was read there is none.
 
     :param logger: Receives ``words/*``
     :param names: The action space

@@ -14,6 +14,11 @@ from nlf_sb3.errors import FeedbackError, require
 from nlf_sb3.language.lora_settings import CAUSAL_LM, differences
 
 _CONFIG = "adapter_config.json"
+_CHANGE_THE_MODEL = {
+    "layer_replication": "Leave layer_replication out, which repeats its layers.",
+    "init_lora_weights": "Leave init_lora_weights out, which rewrites its weights, or pass 'gaussian'.",
+}
+"""Settings by which peft may do so, each with how to mend that."""
 
 
 def is_adapter_folder(name: str) -> bool:
@@ -69,9 +74,10 @@ def with_new_adapter(model: Any, settings: dict[str, Any], name: str) -> Any:
     with adapted.disable_adapter():
         after = _logits(model)
     if not th.allclose(before, after, atol=1e-5):
+        mend = next((text for key, text in _CHANGE_THE_MODEL.items() if settings.get(key)), "Leave out what does so.")
         raise FeedbackError(
-            f"lora: {settings} rewrites the weights of {name!r} itself, as init_lora_weights='pissa' and others do. Neither a "
-            "saved adapter nor a reference would then be right. Leave init_lora_weights out, or pass 'gaussian'."
+            f"lora: {settings} changes {name!r} itself, beneath the adapter. Neither a saved adapter nor a reference would "
+            f"then be right. {mend}"
         )
     return adapted
 

@@ -38,9 +38,8 @@ class ChatTemplate:
         """
         words = self._words
         tokens = words.raw(self._render(turns))
-        said = [turn["content"] for turn in turns]
-        texts = [text for text in said if isinstance(text, str)]
-        if len(texts) < len(said) or not any(map(words.may_hold_controls, texts)):
+        texts = [turn["content"] for turn in turns]
+        if not any(map(words.may_hold_controls, texts)):
             return tokens
         marked, hidden = self._rendered.mark(texts)
         turns = [{**turn, "content": text} for turn, text in zip(turns, marked, strict=True)]

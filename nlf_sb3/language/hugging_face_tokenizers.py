@@ -8,7 +8,7 @@ from typing import Any
 from nlf_sb3.errors import require
 from nlf_sb3.language.chat_templates import ChatTemplate
 from nlf_sb3.language.control_tokens import WordsEncoder
-from nlf_sb3.language.tokenizers import Prompt, Tokenizer
+from nlf_sb3.language.tokenizers import Prompt, Tokenizer, check_prompt
 from nlf_sb3.whole_numbers import check_whole_number
 
 _IN_NO_VOCABULARY = "\N{OLD PERSIAN WORD DIVIDER}"
@@ -82,7 +82,10 @@ class HuggingFaceTokenizer:
         :param prompt: A text, or a conversation
         :return: It in the tokenizer's chat template, up to where the assistant answers; without a template the text's tokens,
             after those that the tokenizer begins a text with
+        :raises TypeError: If it is neither, or a turn's content is no text
+        :raises ValueError: For roles and texts that are none
         """
+        check_prompt(prompt)
         if self._chat is not None:
             return self._chat.encode([{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt)
         text = prompt if isinstance(prompt, str) else "\n".join(message["content"] for message in prompt)

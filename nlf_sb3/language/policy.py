@@ -135,6 +135,8 @@ class CausalLMPolicy(ActsTokenByToken, EvaluatesTokens, HasReference, KeepsTrain
         self._parts = BodyAndHead(loaded.causal_lm)
         check_model(self.language_model, self._parts, name, self.n_tokens, context_length)
         self._build_reference(loaded, settings["reference"])
+        if loaded.trains == "saved_adapter":
+            self._remember_saved_adapter()
         if settings["gradient_checkpointing"]:
             enable_checkpointing(loaded.causal_lm, self._parts.body, name)
         self.value_net = nn.Linear(self._parts.hidden_size, 1)

@@ -6,8 +6,7 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 from nlf_sb3.language.conversation import HISTORY_KEY
-from nlf_sb3.language.history import is_unicode
-from nlf_sb3.language.tokenizers import Prompt, Tokenizer
+from nlf_sb3.language.tokenizers import Prompt, Tokenizer, check_prompt
 
 PromptSource = Callable[[Any], Prompt] | Literal["history"] | None
 """Where a prompt comes from: a function of the observation, the history in the info, or the observation itself."""
@@ -58,19 +57,10 @@ class Prompts:
         """
         :param prompt: A text or a conversation
         :return: Its tokens
-        :raises TypeError: If it is neither
-        :raises ValueError: If it has none, too many, or some past the vocabulary
+        :raises TypeError: If it is neither, or a turn's content is no text
+        :raises ValueError: If it has none, too many, or some past the vocabulary; for roles and texts that are none
         """
-        if not isinstance(prompt, (str, list)):
-            raise TypeError(
-                f"prompt: got {type(prompt).__name__}, expected a str or a list of messages. Pass prompt=, a function that "
-                "makes one of an observation."
-            )
-        texts = [prompt] if isinstance(prompt, str) else [str(turn.get("content", "")) for turn in prompt]
-        if not all(map(is_unicode, texts)):
-            raise ValueError(
-                f"prompt: {prompt!r:.80} holds half of a surrogate pair, expected Unicode. Mend it, or leave it out."
-            )
+        check_prompt(prompt)
         tokens = self._tokenizer.encode_prompt(prompt)
         room = self._context_length - self._max_new_tokens
         if not tokens:

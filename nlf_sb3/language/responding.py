@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import torch as th
 
 from nlf_sb3.language.hugging_face_tokenizers import as_tokenizer
 from nlf_sb3.language.models import longest_context
-from nlf_sb3.language.tokenizers import Prompt, Tokenizer, ends_of
+from nlf_sb3.language.tokenizers import Prompt, Tokenizer, check_prompt, ends_of
 from nlf_sb3.whole_numbers import check_whole_number
 
 
 def respond(
     policy: Any,
     tokenizer: Any,
-    prompts: Sequence[Prompt],
+    prompts: Iterable[Prompt],
     max_new_tokens: int,
     *,
     sample: bool = False,
@@ -35,16 +35,19 @@ def respond(
     :param temperature: Of samples; None for the policy's
     :param batch_size: Prompts at a time
     :return: A response for each prompt
-    :raises TypeError: For a single text
-    :raises ValueError: For a prompt that leaves a response no room in the model, and a temperature that isn't above 0
+    :raises TypeError: For a single text, and what is no prompt
+    :raises ValueError: For roles that are none, a prompt that leaves a response no room in the model, and a temperature that
+        isn't above 0
     """
     if isinstance(prompts, str):
         raise TypeError(f"prompts: got a single text, {prompts[:40]!r}; expected a list. Write [{prompts[:20]!r}].")
-    tokenizer = as_tokenizer(tokenizer)
+    tokenizer, prompts = as_tokenizer(tokenizer), list(prompts)
     if temperature is not None and not temperature > 0.0:
         raise ValueError(f"temperature: got {temperature!r}, expected a number above 0, or None for the policy's.")
     check_whole_number("max_new_tokens", max_new_tokens, 1)
     check_whole_number("batch_size", batch_size, 1)
+    for prompt in prompts:
+        check_prompt(prompt)
     ends = ends_of(tokenizer)
     longest_text = longest_context(policy.language_model.config)
     room = math.inf if longest_text is None else longest_text - max_new_tokens

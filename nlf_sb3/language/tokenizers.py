@@ -2,13 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Protocol, runtime_checkable
+from collections.abc import Iterable, Mapping
+from typing import Any, Protocol, runtime_checkable
 
-from nlf_sb3.language.history import ROLES, as_one_turn
+from nlf_sb3.language.history import ROLES, as_one_turn, is_unicode
 
 Prompt = str | list[dict[str, str]]
 """A text, or a conversation as ``[{"role": ..., "content": ...}]``."""
+
+
+def check_prompt(prompt: Any) -> None:
+    """
+    Only texts are protected from becoming control tokens: neither parts of a content nor names of roles are.
+
+    :param prompt: A text or a conversation
+    :raises TypeError: If it is neither, or a turn's content is no text
+    :raises ValueError: For a role that isn't one, and a text that is no Unicode
+    """
+    if not isinstance(prompt, (str, list)):
+        raise TypeError(
+            f"prompt: got {type(prompt).__name__}, expected a str or a list of messages. Pass prompt=, a function that "
+            "makes one of an observation."
+        )
+    turns = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
+    for index, turn in enumerate(turns):
+        if not isinstance(turn, Mapping):
+            raise TypeError(f"prompt[{index}]: got {type(turn).__name__}, expected a message of role and content.")
+        content, role = turn.get("content"), turn.get("role")
+        if not isinstance(content, str):
+            raise TypeError(
+                f"prompt[{index}]: got content of {type(content).__name__}, expected a str. Join the texts of its parts."
+            )
+        if role not in ROLES:
+            raise ValueError(f"prompt[{index}]: got role {role!r:.80}, expected one of {', '.join(ROLES)}.")
+        if not is_unicode(content):
+            raise ValueError(
+                f"prompt: {prompt!r:.80} holds half of a surrogate pair, expected Unicode. Mend it, or leave it out."
+            )
 
 
 @runtime_checkable

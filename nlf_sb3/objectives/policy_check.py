@@ -33,31 +33,54 @@ def is_users_own(policy: Any) -> bool:
     return not all(has_sb3s(policy, name) for name in methods) or not is_known(type(getattr(policy, "action_dist", None)))
 
 
-def check_policy(model: Any) -> None:
+def check_policy(model: Any, observations: Any = None) -> None:
     """
     Raise unless the distribution that labels would train is the one that the policy evaluates actions by.
 
-    Policies of SB3's own making, and models that nothing teaches, pass at once. No random stream moves.
+    Policies of SB3's own making, and models that nothing teaches, pass at once. No random stream moves. Where the policy makes
+    no distribution of made-up observations, which may mean nothing to it, it is tried on real ones.
 
     :param model: The algorithm's model
+    :param observations: The learner's last observations, ``[n_envs, *obs_shape]`` or a dict of such; None if it has none
     :raises FeedbackError: With the policy's name
     """
-    policy = model.policy
-    if not is_users_own(policy) or not _is_taught(model):
+    if not is_users_own(model.policy) or not _is_taught(model):
         return
-    observations = observations_as_rows(policy, _samples_of(model.observation_space))
-    actions = env_to_policy_tensor(policy, _samples_of(model.action_space))
+    try:
+        made_up, actions = _samples_of(model.observation_space), _samples_of(model.action_space)
+    except Exception:  # a space of the user's own may have no samples
+        return
+    if not _is_tried(model, made_up, actions, are_real=False) and observations is not None:
+        _is_tried(model, _some_rows(observations), actions, are_real=True)
+
+
+def _is_tried(model: Any, observations: Any, actions: np.ndarray, *, are_real: bool) -> bool:
+    """Whether the policy could say something of such observations; raises if that can't be imitated."""
+    policy = model.policy
+    rows = observations_as_rows(policy, observations)
     with _nothing_moves(policy):
         try:
-            _try(model, observations, actions)
+            _try(model, rows, env_to_policy_tensor(policy, actions))
         except FeedbackError as error:
             raise FeedbackError(f"policy: {error}") from error
         except ValueError as error:
+            if not are_real and not _makes_a_distribution(policy, rows):
+                return False
             raise FeedbackError(
                 f"policy: {type(policy).__name__} can't evaluate actions of {model.action_space}, which labels are: {error}"
             ) from error
         except (IndexError, KeyError, NotImplementedError, RuntimeError, TypeError):
-            return  # made-up observations may mean nothing to it; what it says of real ones is looked at then
+            return False
+    return True
+
+
+def _makes_a_distribution(policy: Any, observations: Any) -> bool:
+    """Whether it is the actions, and not the observations, that a policy can't evaluate."""
+    try:
+        policy.get_distribution(observations)
+    except (IndexError, KeyError, NotImplementedError, RuntimeError, TypeError, ValueError):
+        return False
+    return True
 
 
 def _is_taught(model: Any) -> bool:
@@ -108,6 +131,13 @@ def _samples_of(space: spaces.Space[Any]) -> Any:
     if isinstance(space, spaces.Dict):
         return {key: np.stack([np.asarray(sample[key]) for sample in samples]) for key in space.spaces}
     return np.stack([np.asarray(sample) for sample in samples])
+
+
+def _some_rows(observations: Any) -> Any:
+    """As many rows of a batch as samples are made, from the first on and around."""
+    if isinstance(observations, dict):
+        return {key: _some_rows(value) for key, value in observations.items()}
+    return observations[np.arange(_N_ROWS) % len(observations)]
 
 
 @contextlib.contextmanager

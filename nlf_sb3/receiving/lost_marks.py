@@ -62,6 +62,8 @@ class LostMarks:
         self._labelled = _environments_with_labels(env)
         self._forked = _where(env, TrajectoryInjection, "nlf_sb3_injection_mode", lambda mode: mode == "fork")
         self._taken_over = _where(env, TrajectoryInjection, "nlf_sb3_injection_mode", lambda mode: mode != "fork")
+        self.expects_marks = bool(self._labelled or self._forked or self._taken_over)
+        """Whether any environment should; without one there is nothing to check."""
 
     def check(self, env: int, info: dict[str, Any], mark: Any) -> None:
         """
@@ -103,9 +105,7 @@ def _environments_with_labels(env: VecEnv) -> set[int]:
 
 def _where(env: VecEnv, wrapper: type[gym.Wrapper], name: str, is_meant: Any) -> set[int]:
     """Indices of the environments whose wrapper answers so."""
-    answers = ask_wrappers(env, wrapper, name)
-    wrapped = wrapped_environments(env, wrapper) if answers else []
-    return {index for index, answer in zip(wrapped, answers, strict=True) if is_meant(answer)}
+    return {index for index, answer in ask_wrappers(env, wrapper, name).items() if is_meant(answer)}
 
 
 def _has_takeovers(mark: Any) -> bool:

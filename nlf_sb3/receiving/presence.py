@@ -30,14 +30,14 @@ class ExpertPresence:
         """
         :return: The modes of the environments' TrajectoryInjection, if they have any
         """
-        return set(ask_wrappers(self._model.env, TrajectoryInjection, "nlf_sb3_injection_mode"))
+        return set(ask_wrappers(self._model.env, TrajectoryInjection, "nlf_sb3_injection_mode").values())
 
     def promises_labels(self) -> bool:
         """
         :return: Whether an expert is among the teachers of a FeedbackWrapper
         """
         env = self._model.env
-        return env is not None and any(ask_wrappers(env, FeedbackWrapper, "nlf_sb3_labels_actions"))
+        return env is not None and any(ask_wrappers(env, FeedbackWrapper, "nlf_sb3_labels_actions").values())
 
     def check_spaces(self) -> None:
         """

@@ -12,7 +12,7 @@ from nlf_sb3.action_scales import scale_to_policy
 from nlf_sb3.adapters.base import Adapter
 from nlf_sb3.buffers.labels import NO_LABEL
 from nlf_sb3.errors import FeedbackError
-from nlf_sb3.feedback import EXPERT_SEGMENT_KEY, FEEDBACK_KEY, Feedback
+from nlf_sb3.feedback import EXECUTED_ACTION_KEY, EXPERT_SEGMENT_KEY, FEEDBACK_KEY, Feedback
 from nlf_sb3.foreign_vec_envs import wrapped_environments
 from nlf_sb3.infos import episode_return, failure_of, takeover_of
 from nlf_sb3.receiving.experts_records import ExpertRecords
@@ -115,6 +115,10 @@ class Receiver:
         if takeover is not None:
             self._expert_acted[env] = True
             self._records.add_executed(env, takeover)
+        elif EXECUTED_ACTION_KEY in info:
+            model = self._model
+            shape = model.action_space.shape
+            self._others.warn_of_unmarked(env, model.num_timesteps, info[EXECUTED_ACTION_KEY], shape)
         if info.get("episode") is not None:
             returned = episode_return(info)
             if returned is not None and not self._expert_acted[env]:

@@ -103,7 +103,8 @@ class StepCheck:
             mark = info.get(STEP_MARK_KEY)
             if isinstance(mark, StepMark):
                 self._check_marks(env, step, mark)
-            self._lost.check(env, info, mark)
+            if self._lost.expects_marks:
+                self._lost.check(env, info, mark)
         self._observed = self._some_entries(step.observations) if self._looks else None
         if True in step.dones.tolist():  # faster than NumPy's any
             self._begin_episodes(step.dones)

@@ -6,7 +6,7 @@ import gymnasium as gym
 from stable_baselines3.common.vec_env import VecEnv
 
 from nlf_sb3.errors import FeedbackError
-from nlf_sb3.foreign_vec_envs import ask_wrappers, single_environments, wrapped_environments
+from nlf_sb3.foreign_vec_envs import ask_wrappers, single_environments
 from nlf_sb3.receiving.wrappers_around import name_wrappers_around
 from nlf_sb3.vec_envs import wrappers_of
 from nlf_sb3.wrappers import FeedbackWrapper, TrajectoryInjection
@@ -33,8 +33,7 @@ def check_wrapper_order(env: VecEnv, *, is_told_actions: bool, pays_segments: bo
         if other is not None:
             raise FeedbackError(f"expert= and demonstrations= act in {other}")
     for wrapper in (FeedbackWrapper, TrajectoryInjection):
-        action_spaces = ask_wrappers(env, wrapper, _name_of_space(wrapper))
-        for index, action_space in zip(wrapped_environments(env, wrapper), action_spaces, strict=False):
+        for index, action_space in ask_wrappers(env, wrapper, _name_of_space(wrapper)).items():
             # Feedback on texts has no expert action, and TokenLevel makes texts of the learner's tokens.
             if action_space != env.action_space and not isinstance(action_space, gym.spaces.Text):
                 what = f"So the learner acts in {env.action_space}, it in {action_space}, and"

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 from nlf_sb3.feedback import Feedback
 from nlf_sb3.seeding import derived_generator, derived_seed
-from nlf_sb3.teachers.teachers import Teacher, Transition, as_teacher, check_feedback, seed_teacher
+from nlf_sb3.teachers.teachers import AsksOthers, Teacher, Transition, as_teacher, check_feedback, seed_teacher
 from nlf_sb3.whole_numbers import check_whole_number
 
 
-class BudgetTeacher:
+class BudgetTeacher(AsksOthers):
     """
     Asks another teacher while a budget of answers lasts; after that it is silent.
 
@@ -43,6 +43,11 @@ class BudgetTeacher:
         self.probability = probability
         self._n_left = check_whole_number("n_labels", n_labels, 0)
         self._rng = derived_generator(0, "budgeted steps")
+
+    @property
+    def asked(self) -> list[Teacher]:
+        """The teacher that it asks."""
+        return [self.teacher]
 
     @property
     def n_left(self) -> int:

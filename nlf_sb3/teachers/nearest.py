@@ -9,8 +9,11 @@ from gymnasium import spaces
 
 from nlf_sb3.demonstrations import Demonstrations
 from nlf_sb3.errors import FeedbackError, require
+from nlf_sb3.masks import check_allowed
+from nlf_sb3.observation_checks import check_observations
 from nlf_sb3.segments import Observations
 from nlf_sb3.teachers.experts import Expert
+from nlf_sb3.validation import check_actions
 
 _IMAGE_DIMENSIONS = 3
 
@@ -97,7 +100,11 @@ class NearestStateExpert(Expert):
         :param action_space: Space of the actions
         :raises FeedbackError: If the recorded rows don't fit
         """
-        self._demonstrations.checked(observation_space, action_space)
+        rows = self._demonstrations
+        actions = check_actions(rows.actions, action_space, len(rows), "demonstrations")
+        check_observations(rows.observations, observation_space, len(rows))
+        if rows.action_masks is not None:
+            check_allowed(actions, rows.action_masks, action_space, "demonstrations")
 
     def act(self, observations: Observations) -> np.ndarray:
         distances, rows = self._neighbors(observations)

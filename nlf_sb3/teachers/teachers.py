@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -12,7 +13,7 @@ from stable_baselines3.common.policies import BasePolicy
 
 from nlf_sb3.errors import ActionShapeError, FeedbackError, add_hint
 from nlf_sb3.feedback import Feedback, Label
-from nlf_sb3.infos import copy_value
+from nlf_sb3.infos import copy_value, with_own_arrays
 from nlf_sb3.seeding import derived_generator, derived_seed
 from nlf_sb3.teachers.any_expert import as_expert
 from nlf_sb3.teachers.experts import Expert, hint_at_rows, single_row
@@ -20,7 +21,8 @@ from nlf_sb3.teachers.experts import Expert, hint_at_rows, single_row
 
 class Transition(NamedTuple):
     """
-    One step, as a teacher sees it. Its arrays and its info are the teacher's to keep and to change.
+    One step, as a teacher sees it. Its arrays, and the dicts, lists and arrays in its info, are the teacher's to keep and to
+    change; other objects in the info are the environment's.
 
     :param observation: The observation acted in
     :param action: The action taken, environment-scale
@@ -132,10 +134,19 @@ class TextTeacher:
         return None if text is None else Feedback(text=text, text_kind=self.text_kind)
 
 
+class AsksOthers(ABC):
+    """A teacher of this package that asks others."""
+
+    @property
+    @abstractmethod
+    def asked(self) -> list[Teacher]:
+        """The teachers that it asks."""
+
+
 _CHANNELS = ("score", "text", "expert_action")
 
 
-class CombinedTeacher:
+class CombinedTeacher(AsksOthers):
     """
     Several teachers as one, each filling channels that the others leave empty.
 
@@ -147,6 +158,11 @@ class CombinedTeacher:
 
     def __init__(self, teachers: Sequence[Teacher]) -> None:
         self.teachers = list(teachers)
+
+    @property
+    def asked(self) -> list[Teacher]:
+        """The teachers that it asks."""
+        return self.teachers
 
     def seed(self, seed: int | None) -> None:
         """
@@ -171,7 +187,7 @@ def _copied(transition: Transition) -> Transition:
         observation=copy_value(transition.observation),
         action=copy_value(transition.action),
         next_observation=copy_value(transition.next_observation),
-        info=copy_value(transition.info),
+        info=with_own_arrays(transition.info),
         action_masks=copy_value(transition.action_masks),
     )
 
@@ -220,13 +236,13 @@ def as_teacher(teachers: Teacher | Sequence[Teacher]) -> Teacher:
 
 def experts_of(teacher: Any) -> list[Expert]:
     """
-    :param teacher: A teacher, of others perhaps
-    :return: The experts whose actions are its labels
+    :param teacher: A teacher
+    :return: The experts whose actions are its labels, or those of the teachers that it asks. What other people's classes
+        hold by any name may be something else.
     """
     if isinstance(teacher, ExpertTeacher):
         return [teacher.expert]
-    inner = [*getattr(teacher, "teachers", []), getattr(teacher, "teacher", None)]
-    return [expert for one in inner if callable(one) for expert in experts_of(one)]
+    return [expert for one in teacher.asked for expert in experts_of(one)] if isinstance(teacher, AsksOthers) else []
 
 
 def seed_teacher(teacher: Teacher, seed: int | None) -> None:

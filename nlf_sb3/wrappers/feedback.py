@@ -12,7 +12,7 @@ import numpy as np
 from nlf_sb3.errors import FeedbackError
 from nlf_sb3.feedback import FEEDBACK_KEY, TASK_REWARD_KEY, Feedback
 from nlf_sb3.foreign_vec_envs import check_is_single
-from nlf_sb3.infos import add_error, copy_value, describe_error, takeover_of
+from nlf_sb3.infos import add_error, copy_value, describe_error, takeover_of, with_own_arrays
 from nlf_sb3.teachers.teachers import (
     Teacher,
     Transition,
@@ -64,7 +64,9 @@ class FeedbackWrapper(gym.Wrapper, gym.utils.RecordConstructorArgs):
         while isinstance(inner, gym.Wrapper):
             if isinstance(inner, FeedbackWrapper):
                 raise FeedbackError("The environment has a FeedbackWrapper already. Give that one a list of teachers.")
-            is_fork = hasattr(type(inner), "nlf_sb3_injection_mode") and vars(inner)["injection_mode"] == "fork"
+            # Of the class: older Gymnasiums answer for a wrapper with what is inside.
+            is_injection = hasattr(type(inner), "nlf_sb3_injection_mode")
+            is_fork = is_injection and getattr(inner, "nlf_sb3_injection_mode", None) == "fork"
             if score_as_reward is not None and is_fork:
                 raise FeedbackError(
                     "score_as_reward would pay the agent by score and the injected expert by the task's reward. "
@@ -115,7 +117,7 @@ class FeedbackWrapper(gym.Wrapper, gym.utils.RecordConstructorArgs):
         takeover = takeover_of(info)
         if takeover is not None:  # where an expert took over, the teacher sees what it did
             taken = copy_value(takeover.action)
-        shown, told = copy_value(observation), copy_value(info)
+        shown, told = copy_value(observation), with_own_arrays(info)
         transition = Transition(self._observation, taken, float(reward), shown, terminated, truncated, told, self._step, masks)
         feedback: Feedback | None = None
         try:

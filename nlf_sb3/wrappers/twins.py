@@ -14,6 +14,8 @@ from stable_baselines3.common.monitor import Monitor
 from nlf_sb3.errors import TwinError
 from nlf_sb3.wrappers.feedback import FeedbackWrapper
 
+_KEEP_STATISTICS = (gym.wrappers.NormalizeReward, gym.wrappers.NormalizeObservation)
+
 
 def make_twin(env: gym.Env, twin: Callable[[], gym.Env] | None = None) -> gym.Env:
     """
@@ -22,17 +24,46 @@ def make_twin(env: gym.Env, twin: Callable[[], gym.Env] | None = None) -> gym.En
     :param env: The environment
     :param twin: Makes the twin, where ``env.spec`` doesn't
     :return: The twin
-    :raises TwinError: If there is no way to make one, or it has other spaces
+    :raises TwinError: If there is no way to make one, it has other spaces, or its wrappers make other steps
     """
     copy = _twin_from_spec(env) if twin is None else twin()
     if copy.unwrapped is env.unwrapped:
         raise TwinError("twin= returned the environment itself. Return a new one: both are stepped, each on its own.")
+    _check_wrappers(env, copy)
     for name in ("observation_space", "action_space"):
         if getattr(copy, name) != getattr(env, name):
             raise TwinError(
                 f"the twin's {name} is {getattr(copy, name)}, the environment's {getattr(env, name)}. Make them equal."
             )
     return copy
+
+
+def _check_wrappers(env: gym.Env, twin: gym.Env) -> None:
+    """Raise on wrappers by which what the expert gets would be in another scale than the agent's; no step need show that."""
+    for wrapper in (*_wrappers_of(env), *_wrappers_of(twin)):
+        if isinstance(wrapper, _KEEP_STATISTICS) and getattr(wrapper, "update_running_mean", True):
+            raise TwinError(
+                f"{type(wrapper).__name__} normalises by what it has met, and meets others in the twin, so that the expert's "
+                "episodes would be in another scale than the agent's. Use VecNormalize around the vectorised one instead."
+            )
+    own, its = ([type(wrapper).__name__ for wrapper in _wrappers_of(one) if _changes_steps(wrapper)] for one in (env, twin))
+    if own != its:
+        raise TwinError(
+            f"the twin has the wrappers {its}, the environment {own}, from the outermost on: they may change rewards, "
+            "observations, actions or ends. Give both the same."
+        )
+
+
+def _wrappers_of(env: gym.Env) -> list[gym.Wrapper]:
+    wrappers = []
+    while isinstance(env, gym.Wrapper):
+        wrappers.append(env)
+        env = env.env
+    return wrappers
+
+
+def _changes_steps(wrapper: gym.Wrapper) -> bool:
+    return isinstance(wrapper, (gym.ActionWrapper, gym.ObservationWrapper, gym.RewardWrapper, gym.wrappers.TimeLimit))
 
 
 def _twin_from_spec(env: gym.Env) -> gym.Env:
