@@ -31,19 +31,23 @@ class LabelReplay:
     Observations stay as the policy saw them, normalised or not. The labels are not saved with the model.
 
     >>> LabelReplay(100_000, per_step=4.0)
-    LabelReplay(capacity=100000, per_step=4.0)
+    LabelReplay(capacity=100000, per_step=4.0, late_steps=2048)
 
     :param capacity: Number of labels that are kept. New labels replace the oldest ones.
     :param per_step: Number of labels that are drawn for each row of a rollout
+    :param late_steps: Number of latest steps of each environment whose labels may arrive after their rollout. Such labels are
+        replayed.
     :raises ValueError: If a field is out of its range
     """
 
     capacity: int
     per_step: float = 1.0
+    late_steps: int = 2_048
 
     def __post_init__(self) -> None:
         check_whole_number("LabelReplay.capacity", self.capacity, 1)
         check_number(self, "per_step")
+        check_whole_number("LabelReplay.late_steps", self.late_steps, 0)
 
 
 @saved_as_plain_state

@@ -44,6 +44,12 @@ class LabellingPipeline:
         replay = self._model.imitation.replay
         self.memory = LabelMemory(0 if replay is None else replay.capacity)
 
+    def replay(self, rows: LabelledRows) -> None:
+        """
+        :param rows: Labels to replay from the next update on
+        """
+        self.memory.add(rows)
+
     def term(self, alpha: float, rng: np.random.Generator, *, is_settled: bool) -> ImitationTerm | None:
         """
         :param alpha: Weight of the policy gradient. With 1, labels that came by themselves are counted, and no more are asked.
