@@ -12,6 +12,7 @@ from nlf_sb3.whole_numbers import check_whole_number
 
 if TYPE_CHECKING:
     from nlf_sb3.label_weights import ImitationWeights
+    from nlf_sb3.objectives.imitation import ActionLoss
 
 Loss = Literal["nll", "kl"]
 Weighting = Literal["bounded", "plain"]
@@ -63,8 +64,8 @@ class Imitation:
     >>> imitation.loss
     'nll'
 
-    :param loss: ``"nll"`` for -log pi(a_E|s), or ``"kl"`` for the analytic KL(pi_E || pi). The latter needs an ``expert``
-        that has a distribution.
+    :param loss: ``"nll"`` for -log pi(a_E|s), ``"kl"`` for the analytic KL(pi_E || pi), or a function
+        (:class:`~nlf_sb3.objectives.imitation.ActionLoss`). ``"kl"`` needs an ``expert`` that has a distribution.
     :param weights: Rules for the weights of labels (:mod:`nlf_sb3.label_weights`). Their factors are multiplied with each
         other and with the labels' own weights. The model takes a copy of them.
     :param replay: Labels of earlier rollouts that are imitated again; None for none
@@ -73,13 +74,14 @@ class Imitation:
     :raises ValueError: If the value of a field is not one of those above, or two fields contradict each other
     """
 
-    loss: Loss = "nll"
+    loss: Loss | ActionLoss = "nll"
     weights: Sequence[ImitationWeights] = ()
     replay: LabelReplay | None = None
     mode_trains_std: bool = False
 
     def __post_init__(self) -> None:
-        check_choice(self, "loss", get_args(Loss))
+        if not callable(self.loss):
+            check_choice(self, "loss", get_args(Loss))
         if isinstance(self.weights, str) or not isinstance(self.weights, Sequence) or not all(map(callable, self.weights)):
             raise ValueError(
                 f"Imitation.weights: got {self.weights!r}, expected a list of rules, such as "

@@ -80,6 +80,7 @@ class LabellingPipeline:
             mode_trains_std=self._model.imitation.mode_trains_std,
             closed_form=self._model.closed_form_imitation,
             rng=rng,
+            loss=None if isinstance(self._model.imitation.loss, str) else self._model.imitation.loss,
         )
         return term if term.n_labelled else None
 
