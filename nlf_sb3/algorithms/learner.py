@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Any
 
 import numpy as np
@@ -134,7 +134,7 @@ class FeedbackLearner:
 
     # --- an update -----------------------------------------------------------------------------------------
 
-    def update(self) -> Iterator[None]:
+    def update(self) -> Generator[None, None, None]:
         """
         One update. It yields where the original's ``train`` runs: once, or never if the policy was restored.
         """
@@ -145,7 +145,7 @@ class FeedbackLearner:
             yield from self._learn(alpha)
         self.phases.next(alpha)
 
-    def _learn(self, alpha: float) -> Iterator[None]:
+    def _learn(self, alpha: float) -> Generator[None, None, None]:
         model = self._model
         weights = self.interventions.settle()
         is_settled = weights is not None and model.injection.weighting != "plain"

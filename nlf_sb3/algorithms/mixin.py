@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 from collections.abc import Sequence
 from typing import Any, Literal, TypeVar
@@ -175,8 +176,9 @@ class FeedbackMixin:
 
     def train(self) -> None:
         """As in the original, with the terms of the rollout's feedback."""
-        for _ in self.feedback.update():
-            super().train()  # type: ignore[misc]
+        with contextlib.closing(self.feedback.update()) as update:  # an error in the original ends it at once
+            for _ in update:
+                super().train()  # type: ignore[misc]
 
     def _update_learning_rate(self, optimizers: Any) -> None:
         """As in SB3, with the learning rate of the phase if it has one."""
