@@ -96,7 +96,7 @@ class FeedbackLearner:
         if model.num_timesteps == 0:
             self.statistics.begin()
             self.schedule.begin()
-            self.labelling.begin()
+        self.labelling.begin(is_new=model.num_timesteps == 0)
         self.schedule.forget_returns()
         self.steps.begin(is_fresh=model._last_obs is not before)
         self.presence.prepare()
