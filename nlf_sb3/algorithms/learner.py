@@ -89,6 +89,8 @@ class FeedbackLearner:
         model = self._model
         self.check_settings()
         self._settings.check_before_learning()
+        if model.expert is not None:
+            self.adapter.check_action_scale()
         self._progress.begin(total_timesteps, reset_num_timesteps)
         before = model._last_obs
         is_reset = reset_num_timesteps or before is None
