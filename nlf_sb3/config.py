@@ -12,6 +12,7 @@ from nlf_sb3.whole_numbers import check_whole_number
 
 if TYPE_CHECKING:
     from nlf_sb3.label_weights import ImitationWeights
+    from nlf_sb3.objectives.imitation import ActionLoss
 
 Loss = Literal["nll", "kl"]
 Weighting = Literal["bounded", "plain"]
@@ -31,19 +32,23 @@ class LabelReplay:
     Observations stay as the policy saw them, normalised or not. The labels are not saved with the model.
 
     >>> LabelReplay(100_000, per_step=4.0)
-    LabelReplay(capacity=100000, per_step=4.0)
+    LabelReplay(capacity=100000, per_step=4.0, late_steps=2048)
 
     :param capacity: Number of labels that are kept. New labels replace the oldest ones.
     :param per_step: Number of labels that are drawn for each row of a rollout
+    :param late_steps: Number of latest steps of each environment whose labels may arrive after their rollout. Such labels are
+        replayed.
     :raises ValueError: If a field is out of its range
     """
 
     capacity: int
     per_step: float = 1.0
+    late_steps: int = 2_048
 
     def __post_init__(self) -> None:
         check_whole_number("LabelReplay.capacity", self.capacity, 1)
         check_number(self, "per_step")
+        check_whole_number("LabelReplay.late_steps", self.late_steps, 0)
 
 
 @saved_as_plain_state
@@ -59,8 +64,8 @@ class Imitation:
     >>> imitation.loss
     'nll'
 
-    :param loss: ``"nll"`` for -log pi(a_E|s), or ``"kl"`` for the analytic KL(pi_E || pi). The latter needs an ``expert``
-        that has a distribution.
+    :param loss: ``"nll"`` for -log pi(a_E|s), ``"kl"`` for the analytic KL(pi_E || pi), or a function
+        (:class:`~nlf_sb3.objectives.imitation.ActionLoss`). ``"kl"`` needs an ``expert`` that has a distribution.
     :param weights: Rules for the weights of labels (:mod:`nlf_sb3.label_weights`). Their factors are multiplied with each
         other and with the labels' own weights. The model takes a copy of them.
     :param replay: Labels of earlier rollouts that are imitated again; None for none
@@ -69,13 +74,14 @@ class Imitation:
     :raises ValueError: If the value of a field is not one of those above, or two fields contradict each other
     """
 
-    loss: Loss = "nll"
+    loss: Loss | ActionLoss = "nll"
     weights: Sequence[ImitationWeights] = ()
     replay: LabelReplay | None = None
     mode_trains_std: bool = False
 
     def __post_init__(self) -> None:
-        check_choice(self, "loss", get_args(Loss))
+        if not callable(self.loss):
+            check_choice(self, "loss", get_args(Loss))
         if isinstance(self.weights, str) or not isinstance(self.weights, Sequence) or not all(map(callable, self.weights)):
             raise ValueError(
                 f"Imitation.weights: got {self.weights!r}, expected a list of rules, such as "

@@ -28,7 +28,7 @@ class TrustRegionAdapter(Adapter):
         super().check_settings()
         model, injection = self.model, self.model.injection
         refused = {
-            "imitation": (model.imitation, model.imitation.loss == "kl"),
+            "imitation": (model.imitation, model.imitation.loss != "nll"),
             "injection.separate_step": (injection.separate_step, injection.separate_step),
             "injection.vf_coef": (injection.vf_coef, injection.vf_coef != 0.0),
             "log_gradients": (model.log_gradients, model.log_gradients),

@@ -20,6 +20,7 @@ from nlf_sb3.objectives.injection import InjectedUpdate
 from nlf_sb3.objectives.interventions import Interventions
 from nlf_sb3.objectives.policy_check import check_policy
 from nlf_sb3.objectives.terms import RolloutTerms
+from nlf_sb3.receiving.late_labels import LateLabels
 from nlf_sb3.receiving.presence import ExpertPresence
 from nlf_sb3.receiving.receiver import Receiver
 from nlf_sb3.receiving.statistics import FeedbackStatistics
@@ -46,7 +47,8 @@ class FeedbackLearner:
         self.labelling = LabellingPipeline(adapter, self.statistics)
         self.presence = ExpertPresence(adapter, self.interventions)
         self.steps = StepWatch(adapter)
-        self.receiver = Receiver(adapter, self.statistics, self.schedule.add_return, self.steps, self.presence)
+        late = LateLabels(adapter, self.labelling.replay)
+        self.receiver = Receiver(adapter, self.statistics, self.schedule.add_return, self.steps, self.presence, late)
         self._settings = Settings(model)
         self._progress = ProgressTeller(model)
         self._rng = np.random.default_rng()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import Any, Literal, TypeVar
 
@@ -107,7 +108,7 @@ class FeedbackMixin:
         self.max_expert_queries = max_expert_queries
         self.on_error = on_error
         self.log_gradients = log_gradients
-        self.imitation = as_imitation(imitation)
+        self.imitation = copy.deepcopy(as_imitation(imitation))
         self.injection = as_injection(injection)
         self.phases = phases
         super().__init__(policy, env, *args, **kwargs)  # type: ignore[call-arg]

@@ -49,6 +49,12 @@ class LabellingPipeline:
         if is_new or not self.memory.capacity:
             self.memory = LabelMemory(0 if replay is None else replay.capacity)
 
+    def replay(self, rows: LabelledRows) -> None:
+        """
+        :param rows: Labels to replay from the next update on
+        """
+        self.memory.add(rows)
+
     def term(self, alpha: float, rng: np.random.Generator, *, is_settled: bool) -> ImitationTerm | None:
         """
         :param alpha: Weight of the policy gradient. With 1, labels that came by themselves are counted, and no more are asked.
@@ -79,6 +85,7 @@ class LabellingPipeline:
             mode_trains_std=self._model.imitation.mode_trains_std,
             closed_form=self._model.closed_form_imitation,
             rng=rng,
+            loss=None if isinstance(self._model.imitation.loss, str) else self._model.imitation.loss,
         )
         return term if term.n_labelled else None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch as th
@@ -19,6 +19,29 @@ from nlf_sb3.distributions import kl_divergence, log_prob_of_labels, log_relativ
 from nlf_sb3.errors import FeedbackError
 from nlf_sb3.losses import imitation_row_weights, leaving_factors
 from nlf_sb3.objectives.policy_rows import MinibatchDealer, PolicyRows
+
+
+class ActionLoss(Protocol):
+    """
+    An imitation loss of labels, for :class:`~nlf_sb3.Imitation`.
+
+    It maps the policy's distribution in k states, the expert's actions there in the policy's scale (``[k, action_dim]``, or
+    ``[k]`` of integers) and whether each is the expert's mode (``[k]``) to k losses with a graph.
+    """
+
+    def __call__(self, distribution: Any, actions: th.Tensor, is_mode: th.Tensor) -> th.Tensor: ...
+
+
+def log_likelihood_loss(distribution: Any, actions: th.Tensor, is_mode: th.Tensor) -> th.Tensor:
+    """
+    ``loss="nll"``: -log pi(a_E | s).
+
+    :param distribution: The policy's, k rows
+    :param actions: The expert's, ``[k, action_dim]``, or ``[k]`` of integers
+    :param is_mode: Whether they are the expert's mode, ``[k]``
+    :return: ``[k]``
+    """
+    return -log_prob_of_labels(distribution, actions, is_mode)
 
 
 class _Labels(NamedTuple):
@@ -54,6 +77,7 @@ class ImitationTerm:
     :param closed_form: Whether gradients come from :mod:`nlf_sb3.closed_forms` where it knows the policy's distribution,
         or always from autograd
     :param rng: Shuffles the demonstrations
+    :param loss: Takes the place of -log pi(a_E | s); None for that
     """
 
     def __init__(
@@ -69,6 +93,7 @@ class ImitationTerm:
         mode_trains_std: bool,
         closed_form: bool,
         rng: np.random.Generator,
+        loss: ActionLoss | None = None,
         expert_rows: np.ndarray | None = None,
     ) -> None:
         self._policy = policy
@@ -76,7 +101,8 @@ class ImitationTerm:
         self._expert_distribution = expert_distribution
         self.shown, self.shown_weights, self.shown_is_mode = shown, shown_weights, shown_is_mode
         self._mode_trains_std = mode_trains_std
-        self._closed_form = closed_form
+        self._closed_form = closed_form and loss is None
+        self._loss = log_likelihood_loss if loss is None else loss
         rows = buffer.row_indices()
         self.n_rows = len(rows)
         self._position = np.empty(buffer.buffer_size * buffer.n_envs, dtype=np.int64)
@@ -175,7 +201,7 @@ class ImitationTerm:
             divergences, cotangents = negative_log_prob_gradients(distribution, actions, scale * weights, trains_std)
             return _Part(float((weights * divergences).sum()), cotangents)
         actions, weights, modes = map(self._to_device, (actions, weights, is_mode))
-        divergences = -log_prob_of_labels(distribution, actions, modes)
+        divergences = self._loss(distribution, actions, modes)
         return _Part(float((weights * divergences.detach()).sum()), [(divergences, scale * weights)])
 
     def _bounded_where_left(self, distribution: Any, actions: Any, weights: Any) -> Any:

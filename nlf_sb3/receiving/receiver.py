@@ -16,6 +16,7 @@ from nlf_sb3.feedback import EXECUTED_ACTION_KEY, EXPERT_SEGMENT_KEY, FEEDBACK_K
 from nlf_sb3.foreign_vec_envs import wrapped_environments
 from nlf_sb3.infos import episode_return, failure_of, takeover_of
 from nlf_sb3.receiving.experts_records import ExpertRecords
+from nlf_sb3.receiving.late_labels import LateLabels
 from nlf_sb3.receiving.lost_feedback import lost_feedback
 from nlf_sb3.receiving.lost_marks import loses_feedback, why_no_feedback
 from nlf_sb3.receiving.others_entries import OthersEntries
@@ -39,6 +40,7 @@ class Receiver:
     :param add_return: Called with the return of each episode that the agent played alone
     :param steps: Compares steps
     :param presence: Knows what the wrappers promise
+    :param late: Takes labels that arrive after their rollout
     """
 
     def __init__(
@@ -48,12 +50,14 @@ class Receiver:
         add_return: Callable[[float], None],
         steps: StepWatch,
         presence: ExpertPresence,
+        late: LateLabels,
     ) -> None:
         self._model: Any = adapter.model
         self._statistics = statistics
         self._add_return = add_return
         self._steps = steps
         self._presence = presence
+        self._late = late
         self._others = OthersEntries()
         self._records = ExpertRecords(adapter, statistics, self._others)
         self._raw_last_obs: Observations | None = None
@@ -68,6 +72,7 @@ class Receiver:
         """
         self._expert_acted = [False] * self._model.n_envs
         self._is_first_rollout = True
+        self._late.begin(is_reset=is_reset)
         if is_reset or self._raw_last_obs is None:
             self.keep_raw_observations()
 
@@ -95,6 +100,7 @@ class Receiver:
         self._steps.check(infos)
         if self._raw_last_obs is not None and self._model.expert is not None:
             self._model.rollout_buffer.add_raw_observation(self._raw_last_obs)
+        self._late.note_step(self._model._last_obs, self._steps.action_masks)
         self._statistics.count_steps(len(infos))
         if self._is_first_rollout:
             self._statistics.losing.update(env for env, info in enumerate(infos) if loses_feedback(info))
@@ -159,7 +165,11 @@ class Receiver:
         assert feedback.expert_action is not None
         action = check_actions(feedback.expert_action[None], model.action_space, 1, is_single=True)[0]
         self._statistics.expert_queries += 1
-        if not model.rollout_buffer.add_label(env, feedback, action):
+        if model.rollout_buffer.add_label(env, feedback, action):
+            return
+        if self._late.keep(env, feedback, np.asarray(action)):
+            self._statistics.late_replayed += 1
+        else:
             self._statistics.late += 1
 
     def warn_of_unused_feedback(self) -> None:

@@ -22,6 +22,7 @@ class FeedbackStatistics:
     """
 
     late: int = 0
+    late_replayed: int = 0
     skipped: int = 0
     segments: int = 0
     dropped_segments: int = 0
@@ -103,7 +104,7 @@ class FeedbackStatistics:
             logger.record_mean("feedback/text_rate", self._texts / max(self._steps, 1))
         if self._scores:
             logger.record_mean("feedback/score_mean", float(np.mean(self._scores)))
-        for name in ("late", "skipped"):
+        for name in ("late", "late_replayed", "skipped"):
             if getattr(self, name):
                 logger.record(f"feedback/{name}", getattr(self, name))
         if self.dropped_segments:

@@ -88,6 +88,11 @@ class StepWatch:
             except FeedbackError as error:
                 raise FeedbackError(f"step {self._model.num_timesteps}: {error}") from None
 
+    @property
+    def action_masks(self) -> np.ndarray | None:
+        """Action masks of the step just taken, ``[n_envs, n_choices]``; None without masks."""
+        return None if self._callback is None else self._callback.locals.get("action_masks")
+
     def check_label_space(self) -> None:
         """
         :raises FeedbackError: If labels that come with infos are of another space than the learner's actions
