@@ -141,8 +141,9 @@ def test_phases_know_the_sizes_to_go_back_to():
     assert fresh.feedback.phases.learning_rate() is None
 
 
-def test_the_learner_s_state_is_that_of_all_its_parts():
-    model, fresh = trained_in_phases(), in_phases()
+@pytest.mark.parametrize(("make", "make_fresh"), [PARTS["phases"], PARTS["interventions"]])
+def test_the_learner_s_state_is_that_of_all_its_parts(make, make_fresh):
+    model, fresh = make(), make_fresh()
     state = model.feedback.state_dict()
     fresh.feedback.load_state_dict(state)
     assert set(state) == set(PARTS)
