@@ -185,11 +185,17 @@ def test_a_model_that_was_saved_goes_on_bit_for_bit(n_steps, is_in_phase, tmp_pa
 
 @pytest.mark.parametrize("path", EXPERTS, ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_every_shipped_expert_loads_and_acts(path):
-    expert = PolicyExpert.load(path)
+    env_id = "InvertedPendulum-v5" if path.parent == ASSETS else path.parent.name
+    if env_id not in gym.registry:
+        pytest.skip(f"Gymnasium {gym.__version__} has no {env_id}")
+    env = gym.make(env_id)
+    # NumPy doesn't read what later releases of its have pickled.
+    own = {"observation_space": env.observation_space, "action_space": env.action_space}
+    expert = PolicyExpert.load(path, custom_objects=own)
     observations = np.zeros((3, *expert.policy.observation_space.shape), np.float32)
     actions = expert.act(observations)
-    assert all(action in expert.policy.action_space for action in actions)
-    assert np.array_equal(PolicyExpert.load(path).act(observations), actions)
+    assert all(action in env.action_space for action in actions)
+    assert np.array_equal(PolicyExpert.load(path, custom_objects=own).act(observations), actions)
 
 
 def test_experts_are_shipped():
