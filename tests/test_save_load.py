@@ -303,3 +303,10 @@ def test_reinforce_round_trip_predicts_the_same_and_keeps_learning(tmp_path, num
     assert np.allclose(np.clip(acted, -1, 1), loaded.predict(observations, deterministic=True)[0], atol=1e-5), (
         "the NumPy sampler follows the loaded policy"
     )
+
+
+def test_the_shipped_expert_of_an_earlier_version_loads():
+    from importlib.resources import files
+
+    model = nlf_sb3.REINFORCE.load(str(files("nlf_sb3") / "assets" / "inverted_pendulum_expert.zip"))
+    assert (model.alpha, model.imitation.loss) == (nlf_sb3.ConstantSchedule(0.5), "nll")

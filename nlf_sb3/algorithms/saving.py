@@ -6,6 +6,7 @@ import copy
 from collections.abc import Container
 from typing import Any
 
+from nlf_sb3.config import as_imitation
 from nlf_sb3.plain_state import from_plain, to_plain
 from nlf_sb3.schedules import as_schedule, own_copy, schedule_from_state, schedule_to_state
 
@@ -40,10 +41,10 @@ def restore(model: Any, saved: dict[str, Any] | None, given: Container[str]) -> 
     if saved is not None:
         if "alpha" not in given:
             model.alpha = schedule_from_state(saved["alpha"])
-        for name in (name for name in _VALUES if name not in given):
-            setattr(model, name, saved[name])
-        for name in (name for name in _OBJECTS if name not in given):
-            setattr(model, name, from_plain(saved[name]))
-        model.feedback.load_state_dict(saved["state"])
-    model.alpha, model.imitation = own_copy(model.alpha), copy.deepcopy(model.imitation)
+        for name in (*_VALUES, *_OBJECTS):
+            if name in saved and name not in given:  # earlier versions saved fewer
+                setattr(model, name, from_plain(saved[name]))
+        if "state" in saved:
+            model.feedback.load_state_dict(saved["state"])
+    model.alpha, model.imitation = own_copy(model.alpha), copy.deepcopy(as_imitation(model.imitation))
     model.feedback.check_settings()
