@@ -317,7 +317,7 @@ def test_bad_feedback_names_environment_step_and_what_was_expected():
         return Feedback(expert_action=np.zeros(3))
 
     env = DummyVecEnv([ToyEnv, lambda: FeedbackWrapper(ToyEnv(), bad)])
-    with pytest.raises(FeedbackError, match=r"environment 1, step 2: .*shape \(3,\), expected \(2,\)"):
+    with pytest.raises(FeedbackError, match=r"environment 1, step 2: .*\(3,\).*\(2,\)"):
         make("A2C", env).learn(16)
 
 

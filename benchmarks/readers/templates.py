@@ -78,6 +78,10 @@ How about {b}?
 Let's go {b}.
 Let us try {b}.
 Try {b}.
+It is to the {b} that you should have gone.
+It is {b} that I want.
+It was {b} that was needed.
+To the {b} is where it should go.
 If you had gone {b}, it would have worked.
 When it does that, go {b}.
 Whenever it tilts, go {b}.
