@@ -176,7 +176,7 @@ def log_relative_density(distribution: Distribution, log_prob: th.Tensor) -> th.
         raise FeedbackError(
             f"{type(own).__name__}, the policy's distribution, has no mode(), its likeliest action, beside which labels to be "
             "avoided and weights of an expert's rows are measured. Write that method, or do without words of blame, and pass "
-            "injection_weights='none'."
+            "injection=Injection(row_weight='none')."
         ) from error
     n_dimensions = mode.shape[1] if mode.dim() > 1 else 1
     relative = ((log_prob - distribution.log_prob(mode)) / n_dimensions).clamp(max=0.0)

@@ -70,7 +70,7 @@ def feedback(algorithm: str = "PPO", expert_return: float | None = None) -> dict
     :param algorithm: Name of an algorithm of this package
     :param expert_return: The expert's mean undiscounted return, if it is known and above 0; PPO and MaskablePPO use it. One of
         0 or less is left out, with a warning: how near the agent is to it can't be told without the worst return. Use
-        ``alpha=HandOver(expert_return, worst_return=...)`` there
+        ``alpha=PerformanceSchedule(expert_return, worst_return=...)`` there
     :return: Keyword arguments, ``policy`` among them
     :raises ValueError: For any other algorithm
     """
@@ -96,12 +96,12 @@ def feedback(algorithm: str = "PPO", expert_return: float | None = None) -> dict
     }
     if algorithm not in own:
         raise ValueError(f"algorithm: got {algorithm!r}, expected one of {', '.join(own)}.")
-    if expert_return is not None and expert_return <= 0 and "longer_rollouts" in own[algorithm]:
+    if expert_return is not None and expert_return <= 0 and "phases" in own[algorithm]:
         warnings.warn(
             f"expert_return: got {expert_return}, and it is left out: without the worst return it can't be told how near the "
             "agent is to a return of 0 or less. Alpha goes by the progress of training alone. To hand over by return, use "
-            f'{{**presets.feedback({algorithm!r}), "alpha": Trial(HandOver({expert_return}, worst_return=...))}}, both of '
-            "nlf_sb3.schedules.",
+            f'{{**presets.feedback({algorithm!r}), "alpha": Trial(PerformanceSchedule({expert_return}, worst_return=...))}}, '
+            "both of nlf_sb3.schedules.",
             stacklevel=2,
         )
     return {**shared, **own[algorithm]}

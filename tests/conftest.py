@@ -14,6 +14,8 @@ from helpers import watch
 from hypothesis import settings
 from recording import record
 
+from nlf_sb3.numpy_actor import numpy_actor
+
 th.set_num_threads(1)
 settings.register_profile("no deadline", deadline=None)  # a busy machine is no failure
 settings.load_profile("no deadline")
@@ -99,6 +101,19 @@ def logged():
         return values
 
     return attach
+
+
+@pytest.fixture
+def numpy_actors(monkeypatch):
+    """What REINFORCE samples from, as far as it has made such actors."""
+    made = []
+
+    def keep(policy: Any) -> Any:
+        made.append(numpy_actor(policy))
+        return made[-1]
+
+    monkeypatch.setattr("nlf_sb3.algorithms.plain_reinforce.numpy_actor", keep)
+    return made
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 import gymnasium as gym
@@ -13,6 +12,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 
 import nlf_sb3
 from nlf_sb3 import FeedbackWrapper
+from nlf_sb3.seeding import derived_generator
 
 LSTM = {"net_arch": [8], "lstm_hidden_size": 8}
 
@@ -83,14 +83,14 @@ SGD = {"optimizer_class": th.optim.SGD}
 
 class ContribCapture(Capture):
     """Besides rollouts, which rows started an episode (flat), its injected rows as the update will get
-    them, and the learner's own generator before it deals them out."""
+    them, and the learner's own generator before it deals out those of the first rollout."""
 
     def _on_rollout_end(self) -> None:
         super()._on_rollout_end()
         rollout: Any = self.rollouts[-1]
         rollout.starts = self.model.rollout_buffer.episode_starts.T.flatten().astype(bool)
-        rollout.injected = self.model._injected_rows()
-        rollout.feedback_rng = copy.deepcopy(self.model._feedback_rng)
+        rollout.injected = self.model.feedback.injection.rows()
+        rollout.feedback_rng = derived_generator(self.model.seed, "feedback")
 
 
 def learn(model: Any, n_rollouts: int = 1, **kwargs: Any) -> list[Any]:

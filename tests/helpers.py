@@ -242,6 +242,15 @@ def twin_of(policy: Any) -> Any:
     return twin
 
 
+def passes_through_torch(policy: Any, act: Callable[[], Any]) -> bool:
+    """Whether a function asks torch for a policy's actions."""
+    passed: list[bool] = []
+    handle = policy.action_net.register_forward_pre_hook(lambda *_: passed.append(True))
+    act()
+    handle.remove()
+    return bool(passed)
+
+
 class Capture(BaseCallback):
     """Keeps every rollout as it was right before its update."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -50,6 +51,37 @@ def learner(algorithm: str, env: VecEnv, *, subclass: Any = None, **kwargs: Any)
     policy_kwargs |= kwargs.pop("policy_kwargs", {})
     settings = {"seed": 0, "device": "cpu", **_OWN[algorithm], "policy_kwargs": policy_kwargs, **kwargs}
     return (subclass or getattr(nlf_sb3, algorithm))(policy, env, **settings)
+
+
+def noticing(algorithm: Any, notice: Callable[[Any], None]) -> Any:
+    """
+    :param algorithm: A class of ours
+    :param notice: Gets the model right before each ``train()`` of the original's, with the rollout as that finds it
+    :return: A subclass
+    """
+
+    class Original(algorithm.__bases__[-1]):
+        def train(self) -> None:
+            notice(self)
+            super().train()
+
+    class Watched(algorithm, Original):
+        pass
+
+    return Watched
+
+
+def terms_of(model: Any) -> list[Any]:
+    """The terms of each update from now on that has some."""
+    kept: list[Any] = []
+    attached = model.feedback.adapter.attached
+
+    def keep_and_attach(terms: Any) -> Any:
+        kept.append(terms)
+        return attached(terms)
+
+    model.feedback.adapter.attached = keep_and_attach
+    return kept
 
 
 def is_finite(model: Any) -> bool:

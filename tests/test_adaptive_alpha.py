@@ -258,9 +258,23 @@ def test_a_model_asks_once_a_rollout_with_its_episodes():
 class AlwaysWorse(Trial):
     """Fails with the third rollout of imitation, whatever comes."""
 
-    def _judge(self, state):
-        if state.n_imitated == 2:
-            self.verdict, self._failed_now = "failed", True
+    has_just_failed = False
+
+    def alpha(self, state):
+        self.has_just_failed = self.verdict is None and state.n_imitated == 2
+        if self.has_just_failed:
+            self.verdict = "failed"
+        return self.schedule if self.verdict is None else 1.0
+
+    @property
+    def failed(self):
+        return self.has_just_failed
+
+
+def holds_a_policy_to_put_back(model):
+    """Whether a failure of the schedule would put a policy back now."""
+    model.alpha.verdict, model.alpha.has_just_failed = "failed", True
+    return model.feedback.schedule.restore_if_failed()
 
 
 @pytest.mark.parametrize("algorithm", [PPO, A2C])
@@ -273,9 +287,9 @@ def test_a_failed_trial_puts_the_policy_back_and_trains_on_as_sb3(algorithm):
     model.learn(32, reset_num_timesteps=False)
     assert before.equal(parameters_of(model.policy)), "put back, and the rollout of the other policy is left"
     assert not any(model.policy.optimizer.state_dict()["state"]), "the optimiser too"
-    assert model._before_imitation is None
     model.learn(32, reset_num_timesteps=False)
     assert not before.equal(parameters_of(model.policy))
+    assert not holds_a_policy_to_put_back(model)
 
 
 def test_models_don_t_share_a_schedule_s_state_and_a_new_training_begins_anew():
@@ -298,13 +312,14 @@ def test_schedules_with_state_are_saved_and_restored_with_the_model(tmp_path):
     loaded = PPO.load(tmp_path / "model", env=ToyEnv("box"))
     assert loaded.alpha == model.alpha
     assert loaded.alpha.first
-    assert loaded._n_rollouts_trained == model._n_rollouts_trained == 2
+    assert loaded.feedback.schedule.state_dict() == model.feedback.schedule.state_dict()
+    assert loaded.feedback.schedule.state_dict()["n_rollouts"] == 2
 
 
 def test_without_anything_to_imitate_a_trial_changes_nothing():
     first = ppo(alpha=AlwaysWorse(0.1)).learn(128)
     assert_same_model(first, ppo(alpha=0.5).learn(128))
-    assert first._before_imitation is None
+    assert not holds_a_policy_to_put_back(first)
 
 
 def test_what_is_put_back_is_the_policy_of_just_before_the_first_label():

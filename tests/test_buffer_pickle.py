@@ -35,10 +35,15 @@ def assert_equal(first, second):
 def test_a_buffer_comes_back_with_all_its_rows(algorithm, again):
     action = "discrete" if algorithm in NO_BOX else "box"
     env = DummyVecEnv([lambda: TrajectoryInjection(AllAllowed(ToyEnv(action)), EXPERTS[action], 0.2, mode="takeover")] * 2)
-    model = learner(algorithm, env, expert=EXPERTS[action])
     kept = []
-    update = model._update
-    model._update = lambda feedback: (kept.append(again(model.rollout_buffer)), update(feedback))
+    model = learner(algorithm, env, expert=EXPERTS[action])
+    attached = model.feedback.adapter.attached
+
+    def keep_and_attach(terms):
+        kept.append(again(model.rollout_buffer))
+        return attached(terms)
+
+    model.feedback.adapter.attached = keep_and_attach
     model.learn(24)
     kept, buffer = kept[0], again(model.rollout_buffer)
     assert type(kept) is type(model.rollout_buffer)

@@ -16,7 +16,7 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from nlf_sb3 import ExpertSegment, Feedback
 from nlf_sb3.buffers import DictEpisodeBuffer, EpisodeBuffer, FeedbackBufferMixin, keep_feedback
 from nlf_sb3.buffers.labels import MODE, NO_LABEL, SAMPLE
-from nlf_sb3.objectives.policy_rows import PolicyRows, RowShare
+from nlf_sb3.objectives.policy_rows import MinibatchDealer, PolicyRows
 from nlf_sb3.returns import discounted_returns
 from nlf_sb3.segments import rows_from, stack_observations
 
@@ -217,7 +217,7 @@ def test_segments_are_shared_and_not_copied():
 )
 def test_each_epoch_deals_every_row_once_and_each_minibatch_its_fair_share(n_rows, batches, epochs, seed):
     n_rollout = sum(batches)
-    share = RowShare(some_rows(n_rows), n_rollout, np.random.default_rng(seed))
+    share = MinibatchDealer(some_rows(n_rows), n_rollout, np.random.default_rng(seed))
     for _ in range(epochs):
         dealt = [share.next(size).tolist() for size in batches]
         assert sorted(row for rows in dealt for row in rows) == list(range(n_rows))
@@ -231,7 +231,7 @@ def some_rows(n_rows):
 
 
 def test_epochs_shuffle_anew():
-    share = RowShare(some_rows(50), 10, np.random.default_rng(0))
+    share = MinibatchDealer(some_rows(50), 10, np.random.default_rng(0))
     assert share.next(10).tolist() != share.next(10).tolist()
 
 

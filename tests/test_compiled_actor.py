@@ -6,7 +6,7 @@ import pickle
 import numpy as np
 import pytest
 import torch as th
-from helpers import ToyEnv
+from helpers import ToyEnv, passes_through_torch
 from stable_baselines3.common.callbacks import BaseCallback
 from test_numpy_actor import FAMILIES, NETS, SHAPES, make_policy, parameters_of
 
@@ -134,7 +134,9 @@ def test_experts_that_take_torch_or_follow_their_policy_are_asked_for_by_name(tm
     model = REINFORCE("MlpPolicy", ToyEnv(bound=5.0), seed=0, n_episodes=2, device="cpu")
     model.save(tmp_path / "expert.zip")
     observation = np.array([[0.3, -1.0, 2.0]], np.float32)
-    assert PolicyExpert.load(tmp_path / "expert.zip", use_numpy=False)._actor is None
+    for use_numpy in (True, False):
+        expert = PolicyExpert.load(tmp_path / "expert.zip", use_numpy=use_numpy)
+        assert passes_through_torch(expert.policy, lambda expert=expert: expert.act(observation)) is not use_numpy
     following = PolicyExpert(model, deterministic=True)
     before = following.act(observation)
     with th.no_grad():
@@ -142,35 +144,48 @@ def test_experts_that_take_torch_or_follow_their_policy_are_asked_for_by_name(tm
     assert following.act(observation) == pytest.approx(before + 0.5, abs=1e-5)
 
 
-class _ModesBeforeEachStep(BaseCallback):
-    """What the compiled actor of a rollout is a copy of, beside the policy that acts in it."""
+@pytest.fixture
+def compiled_actors(monkeypatch):
+    """Those that REINFORCE has made so far."""
+    made = []
 
-    def __init__(self):
+    class Kept(CompiledActor):
+        def __init__(self, *args):
+            super().__init__(*args)
+            made.append(self)
+
+    monkeypatch.setattr("nlf_sb3.algorithms.plain_reinforce.CompiledActor", Kept)
+    return made
+
+
+class _ModesBeforeEachStep(BaseCallback):
+    """The mode of the compiled actor of a rollout, beside that of the policy that acts in it."""
+
+    def __init__(self, compiled_actors):
         super().__init__()
+        self.compiled_actors = compiled_actors
         self.differences = []
 
     def _on_step(self):
-        model, observation = self.model, self.locals["new_obs"]
-        actor = model._compiled
-        actor.act(observation)
+        policy, observation = self.model.policy, self.locals["new_obs"]
         with th.no_grad():
-            logits = model.policy.get_distribution(model.policy.obs_to_tensor(observation)[0]).distribution.logits.numpy()[0]
-        shifted = actor._outputs - actor._outputs.max()
-        self.differences.append(np.abs(logits - (shifted - np.log(np.exp(shifted).sum()))).max())
+            mode = policy.get_distribution(policy.obs_to_tensor(observation)[0]).mode().numpy()
+        copied = self.compiled_actors[-1].act(observation, deterministic=True)
+        self.differences.append(np.abs(copied - mode).max())
         return True
 
 
-def test_reinforce_copies_its_policy_anew_after_every_update():
-    model = REINFORCE("MlpPolicy", ToyEnv("discrete"), seed=0, n_episodes=2, learning_rate=0.1, device="cpu")
-    callback = _ModesBeforeEachStep()
+def test_reinforce_copies_its_policy_anew_after_every_update(compiled_actors):
+    model = REINFORCE("MlpPolicy", ToyEnv(), seed=0, n_episodes=2, learning_rate=0.1, device="cpu")
+    callback = _ModesBeforeEachStep(compiled_actors)
     model.learn(100, callback=callback)
     assert model._n_updates > 5
     assert max(callback.differences) < 1e-5
 
 
-def test_several_environments_are_asked_in_one_batch():
+def test_several_environments_are_asked_in_one_batch(compiled_actors, numpy_actors):
     from stable_baselines3.common.env_util import make_vec_env
 
-    model = REINFORCE("MlpPolicy", make_vec_env(lambda: ToyEnv(), 2), seed=0, n_episodes=2, device="cpu").learn(20)
-    assert model._actor is not None
-    assert model._compiled is None
+    REINFORCE("MlpPolicy", make_vec_env(lambda: ToyEnv(), 2), seed=0, n_episodes=2, device="cpu").learn(20)
+    assert numpy_actors[-1] is not None
+    assert compiled_actors == []

@@ -124,16 +124,16 @@ def test_old_log_probabilities_are_the_policys_as_it_collected_them(case):
 
 @pytest.mark.parametrize("case", CLIPPED)
 def test_ppos_first_ratio_is_one_on_every_injected_row(case):
-    (rollout,) = learn(build(case))
-    log_prob = rows_before_update(rollout).evaluate_all().log_prob
+    model = build(case)
+    (rollout,) = learn(model)
+    log_prob = rows_before_update(model, rollout).evaluate_all().log_prob
     assert (th.exp(log_prob - rollout.injected.old_log_prob) - 1).abs().max().item() < 1e-5
 
 
-def rows_before_update(rollout):
-    """The injected rows, for the twin of the policy that collected the rollout."""
-    rows = rollout.injected.rows
-    rows._policy, rows._evaluate_actions = rollout.policy, rollout.policy.evaluate_actions
-    return rows
+def rows_before_update(model, rollout):
+    """The injected rows, with the policy as it was when it collected the rollout."""
+    model.policy.load_state_dict(rollout.policy.state_dict())
+    return rollout.injected.rows
 
 
 # --- hidden states -----------------------------------------------------------------------------------
@@ -158,8 +158,9 @@ def test_hidden_states_of_injected_rows_are_those_of_a_replay_step_by_step(case)
 
 @pytest.mark.parametrize("case", RECURRENT)
 def test_every_injected_row_alone_is_evaluated_from_its_own_past(case):
-    (rollout,) = learn(build(case))
-    rows = rows_before_update(rollout)
+    model = build(case)
+    (rollout,) = learn(model)
+    rows = rows_before_update(model, rollout)
     by_hand = evaluated_by_hand(rollout, CASES[case][1])
     values, log_prob = (th.cat([part[index] for part in by_hand]) for index in range(2))
     with th.no_grad():

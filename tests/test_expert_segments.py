@@ -80,8 +80,8 @@ def test_they_are_remembered():
     model = make("A2C", forked("box"), imitation=Imitation(replay=LabelReplay(1_000)))
     rollout = one_rollout(model)
     observations, actions = experts_steps(rollout)
-    assert len(model._memory) == len(actions)
-    kept = model._memory.draw(len(actions), np.random.default_rng(0))
+    assert len(model.feedback.labelling.memory) == len(actions)
+    kept = model.feedback.labelling.memory.draw(len(actions), np.random.default_rng(0))
     assert sorted(kept.observations.tolist()) == sorted(observations.tolist())
 
 

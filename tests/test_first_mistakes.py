@@ -13,7 +13,7 @@ from stable_baselines3 import PPO as SB3PPO
 from stable_baselines3.common.policies import ActorCriticPolicy
 
 from nlf_sb3 import PPO, Feedback, FeedbackError, FeedbackWrapper, TrajectoryInjection, presets
-from nlf_sb3.schedules import HandOver, Trial
+from nlf_sb3.schedules import PerformanceSchedule, Trial
 from nlf_sb3.teachers import CallableExpert, ExpertTeacher, PolicyExpert
 from nlf_sb3.text import ActionNames, Dimension, RuleInterpreter
 
@@ -79,7 +79,7 @@ def test_a_return_that_the_preset_leaves_out_is_pointed_out_with_what_to_use(exp
         presets.feedback("PPO", expert_return=150.0)
         presets.feedback("A2C", expert_return=expert_return)  # which doesn't use it
     env = ToyEnv()
-    arguments = {**presets.feedback("PPO"), "alpha": Trial(HandOver(expert_return, worst_return=-1000.0))}
+    arguments = {**presets.feedback("PPO"), "alpha": Trial(PerformanceSchedule(expert_return, worst_return=-1000.0))}
     PPO(env=env, expert=lambda observations: np.zeros((len(observations), 2), np.float32), **arguments).learn(96)
 
 

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 import stable_baselines3
 import torch as th
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.policies import ActorCriticPolicy
 
 import nlf_sb3
 
@@ -60,6 +62,31 @@ def test_no_module_uses_private_names_of_another():
         and any(name in names for names in defined.values())
     ]
     assert found == []
+
+
+def test_no_test_uses_private_names_of_the_package():
+    trees = {path: ast.parse(path.read_text(encoding="utf-8")) for path in sorted(Path(__file__).parent.glob("*.py"))}
+    names = {name for path in MODULES for name in private_definitions(ast.parse(path.read_text(encoding="utf-8")))}
+    private = {name for name in names if name.startswith("_") and not name.startswith("__")} - {"_", *OF_NAMED_TUPLES}
+    algorithms = (getattr(nlf_sb3, name) for name in ("PPO", "A2C", "TRPO", "RecurrentPPO", "MaskablePPO"))
+    of_others = {name for algorithm in algorithms for cls in algorithm.__mro__[2:] for name in vars(cls)}
+    of_others |= {name for cls in (ActorCriticPolicy, BaseCallback) for base in cls.__mro__ for name in vars(base)}
+    of_others |= set(of_an_sb3_model()) | set(dir(th.Tensor)) | {"_last_lstm_states"}
+    found = [
+        f"{path.name}:{line} {name}"
+        for path, tree in trees.items()
+        for name, line in [*private_accesses(tree), *private_strings(tree)]
+        if name in private - of_others and name not in set(private_definitions(tree))
+    ]
+    assert found == []
+
+
+def private_strings(tree):
+    """Last parts of texts like ``"_x"`` or ``"module._x"``, which monkeypatch and getattr take for names."""
+    in_others = {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in node.values}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in in_others:
+            yield node.value.rpartition(".")[2], node.lineno
 
 
 def of_an_sb3_model():

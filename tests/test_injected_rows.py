@@ -563,7 +563,7 @@ def test_bounded_rows_have_a_fixed_total_weight():
             build(
                 policy, model.get_env(), rollout.segments * repeats, gamma=model.gamma, bounded=True, agents_advantages=scale
             ),
-            model._policy_losses,
+            model.feedback.adapter.policy_losses,
             n_rows=len(rollout),
             coef=1.0,
             vf_coef=0.0,

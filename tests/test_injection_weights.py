@@ -22,7 +22,7 @@ from helpers import (
     step_by_hand,
     watch,
 )
-from learners import ALGORITHMS, learner
+from learners import ALGORITHMS, learner, noticing, terms_of
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 import nlf_sb3
@@ -160,14 +160,15 @@ def test_a_recurrent_policy_remembers_a_prefix_that_counts_once():
     model = learner("RecurrentPPO", injected())
     segments = [three_steps(), three_steps(fork_step=2, expert_log_probs=np.zeros(1)), three_steps()]
     segments = [(segment, list(segment.actions[: segment.fork_step])) for segment in segments]
-    twice, once = (build(model, segments, make_rows=model._policy_rows, with_prefix=flag) for flag in (True, False))
+    make_rows = model.feedback.adapter.policy_rows
+    twice, once = (build(model, segments, make_rows=make_rows, with_prefix=flag) for flag in (True, False))
     own = [1, 2, 5, 7, 8]
     assert once.old_log_prob.detach().numpy() == pytest.approx(twice.old_log_prob[own].detach().numpy(), abs=1e-5)
     # Without the past, they would have other probabilities.
     first = segments[0][0]
     own_part = {name: getattr(first, name)[1:] for name in ("observations", "actions", "rewards")}
     bare = [(replace(first, **own_part, fork_step=0), [])]
-    forgetful = build(model, bare, make_rows=model._policy_rows)
+    forgetful = build(model, bare, make_rows=make_rows)
     assert (forgetful.old_log_prob - once.old_log_prob[:2]).abs().max().item() > 1e-4
 
 
@@ -281,9 +282,9 @@ def test_an_episode_that_is_all_prefix_has_no_row_where_it_counts_once():
     watch(model)
     segment = three_steps(fork_step=3, expert_log_probs=np.zeros(0))
     model.rollout_buffer.segments = [(segment, list(segment.actions))]
-    assert model._injected_rows() is None
+    assert model.feedback.injection.rows() is None
     model.injection = Injection(count_prefix=True)
-    assert len(model._injected_rows()) == 3
+    assert len(model.feedback.injection.rows()) == 3
 
 
 # --- takeovers ----------------------------------------------------------------------------------------
@@ -292,35 +293,36 @@ def test_an_episode_that_is_all_prefix_has_no_row_where_it_counts_once():
 @pytest.mark.parametrize("kind", ["none", "importance", "shaping", "shaping_negative"])
 @pytest.mark.parametrize("injection", ["plain", "bounded"])
 def test_executed_rows_are_weighted_as_asked(injection, kind):
-    class Watched(nlf_sb3.A2C):
-        def _takeover_weights(self, rows, is_executed, shapes):
-            buffer = self.rollout_buffer
-            self.seen = {name: buffer.take_rows(getattr(buffer, name), rows) for name in ("observations", "actions")}
-            self.seen |= {"advantages": buffer.take_rows(buffer.advantages, rows), "executed": is_executed[rows]}
-            with th.no_grad():
-                distribution = self.policy.get_distribution(th.as_tensor(self.seen["observations"]))
-                self.mean, self.std = distribution.distribution.mean.numpy(), distribution.distribution.stddev.numpy()
-            self.weights = super()._takeover_weights(rows, is_executed, shapes)
-            return self.weights
+    seen = {}
+
+    def look(model):
+        buffer = model.rollout_buffer
+        names = ("observations", "actions", "advantages", "executed")
+        seen.update({name: buffer.take_rows(getattr(buffer, name), buffer.row_indices()) for name in names})
+        with th.no_grad():
+            normal = model.policy.get_distribution(th.as_tensor(seen["observations"])).distribution
+        seen.update(mean=normal.mean.numpy(), std=normal.stddev.numpy())
 
     settings = {"injection": Injection(injection, coef=0.6, row_weight=kind, max_row_weight=0.9), "n_steps": 32}
-    model = learner("A2C", injected(mode="takeover"), subclass=Watched, **settings).learn(64)
-    executed, actions = model.seen["executed"], model.seen["actions"]
-    errors = (((actions - model.mean) / model.std) ** 2).sum(axis=1)
-    log_prob = -0.5 * errors - np.log(model.std).sum(axis=1) - np.log(2 * np.pi)
+    model = learner("A2C", injected(mode="takeover"), subclass=noticing(nlf_sb3.A2C, look), **settings)
+    terms = terms_of(model)
+    model.learn(64)
+    executed, actions, std = seen["executed"], seen["actions"], seen["std"]
+    errors = (((actions - seen["mean"]) / std) ** 2).sum(axis=1)
+    log_prob = -0.5 * errors - np.log(std).sum(axis=1) - np.log(2 * np.pi)
     shaped = np.exp(-0.25 * errors) / (np.exp(-0.25 * errors) + 0.1)
-    expert_log_prob = Knows().log_prob(model.seen["observations"], actions)
+    expert_log_prob = Knows().log_prob(seen["observations"], actions)
     expected = {
         "none": np.ones(64),
         "importance": np.minimum(0.9, np.exp(log_prob - expert_log_prob)),
         "shaping": shaped,
-        "shaping_negative": np.where(model.seen["advantages"] < 0, shaped, 1.0),
+        "shaping_negative": np.where(seen["advantages"] < 0, shaped, 1.0),
     }[kind]
     n_experts = int(executed.sum())
     assert 10 < n_experts < 54
     own = 64 / (64 - n_experts) if injection == "bounded" else 1.0
     share = 0.6 * 64 / n_experts if injection == "bounded" else 1.0
-    assert model.weights.policy.numpy() == pytest.approx(np.where(executed, share * expected, own), rel=1e-3)
+    assert terms[0].interventions.policy.numpy() == pytest.approx(np.where(executed, share * expected, own), rel=1e-3)
 
 
 # --- what an expert's probabilities are of ------------------------------------------------------------

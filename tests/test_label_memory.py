@@ -6,14 +6,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nlf_sb3 import A2C, PPO, REINFORCE, TRPO, Demonstrations, FeedbackWrapper, Imitation, LabelReplay
-from nlf_sb3.labelling.replay import LabelMemory, ShownRows
+from nlf_sb3.labelling.replay import LabelMemory
+from nlf_sb3.rows import LabelledRows
 from nlf_sb3.teachers import ExpertTeacher
 from tests.helpers import ToyEnv, assert_same_model, box_expert, discrete_expert, parameters_of
 
 
 def rows(numbers, masks=False):
     numbers = np.asarray(numbers)
-    return ShownRows(
+    return LabelledRows(
         {"a": numbers[:, None].astype(np.float32), "b": -numbers},
         numbers * 10,
         numbers / 2,
@@ -72,7 +73,7 @@ def test_the_first_rollout_has_nothing_to_remember_and_the_second_has(algorithm)
         steps = 1 if algorithm is REINFORCE and rollouts == 1 else 32 * rollouts
         with_memory = model_of(algorithm, expert=box_expert, imitation=Imitation(replay=LabelReplay(1000))).learn(steps)
         without = model_of(algorithm, expert=box_expert).learn(steps)
-        assert len(with_memory._memory) == with_memory.num_expert_queries > 0
+        assert len(with_memory.feedback.labelling.memory) == with_memory.num_expert_queries > 0
         if rollouts == 1:
             assert_same_model(with_memory, without)
         else:
@@ -86,7 +87,7 @@ def test_remembered_rows_weigh_as_demonstrations_of_the_same_rows_do():
         imitation = Imitation(replay=LabelReplay(100) if with_memory else None)
         model = model_of(A2C, expert=box_expert, imitation=imitation, learning_rate=0.0).learn(32)
         if with_memory:
-            kept = model._memory.draw(32, np.random.default_rng(0))
+            kept = model.feedback.labelling.memory.draw(32, np.random.default_rng(0))
         else:
             label = "mode" if kept.is_mode.all() else "sample"
             model.demonstrations = Demonstrations(kept.observations, kept.actions, label=label)
@@ -99,15 +100,16 @@ def test_remembered_rows_weigh_as_demonstrations_of_the_same_rows_do():
 def test_labels_that_come_through_the_wrapper_are_remembered_and_the_unlabelled_are_not():
     env = FeedbackWrapper(ToyEnv("discrete"), ExpertTeacher(discrete_expert, probability=0.3))
     model = model_of(PPO, env=env, imitation=Imitation(replay=LabelReplay(100))).learn(96)
-    assert 0 < len(model._memory) == model.num_expert_queries < 60
+    assert 0 < len(model.feedback.labelling.memory) == model.num_expert_queries < 60
 
 
 def test_replay_says_how_many_are_drawn():
     drawn = []
     model = model_of(PPO, expert=box_expert, imitation=Imitation(replay=LabelReplay(100, per_step=0.5)))
     model.learn(32)
-    draw = model._memory.draw
-    model._memory.draw = lambda n, rng: drawn.append(n) or draw(n, rng)
+    memory = model.feedback.labelling.memory
+    draw = memory.draw
+    memory.draw = lambda n, rng: drawn.append(n) or draw(n, rng)
     model.learn(32, reset_num_timesteps=False)
     assert drawn == [16]
 
@@ -115,9 +117,9 @@ def test_replay_says_how_many_are_drawn():
 def test_a_new_training_begins_with_an_empty_memory_and_a_longer_one_goes_on():
     model = model_of(PPO, expert=box_expert, imitation=Imitation(replay=LabelReplay(1000))).learn(64)
     model.learn(32, reset_num_timesteps=False)
-    assert len(model._memory) == 96
+    assert len(model.feedback.labelling.memory) == 96
     model.learn(32)
-    assert len(model._memory) == 32
+    assert len(model.feedback.labelling.memory) == 32
 
 
 def test_the_numbers_are_saved_and_the_memory_is_not(tmp_path):
@@ -126,7 +128,7 @@ def test_the_numbers_are_saved_and_the_memory_is_not(tmp_path):
     loaded = PPO.load(tmp_path / "model", env=ToyEnv("box"), expert=box_expert)
     assert loaded.imitation.replay == LabelReplay(50, per_step=2.0)
     loaded.learn(32, reset_num_timesteps=False)
-    assert len(loaded._memory) == 32
+    assert len(loaded.feedback.labelling.memory) == 32
 
 
 def test_recurrent_policies_can_t_use_rows_without_a_past():

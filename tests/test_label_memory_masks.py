@@ -10,14 +10,15 @@ from learners import is_finite, learner
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from nlf_sb3 import Demonstrations, Imitation, Injection, LabelReplay, MaskablePPO, TrajectoryInjection
-from nlf_sb3.labelling.replay import LabelMemory, ShownRows, with_equal_masks
+from nlf_sb3.labelling.replay import LabelMemory
+from nlf_sb3.rows import LabelledRows, with_equal_masks
 from nlf_sb3.teachers import Expert
 
 
 def rows(numbers, has_masks):
     numbers = np.asarray(numbers)
     masks = np.stack([numbers > 3, numbers <= 3], axis=1) if has_masks else None
-    return ShownRows(numbers[:, None], numbers, np.ones(len(numbers)), numbers > 0, masks)
+    return LabelledRows(numbers[:, None], numbers, np.ones(len(numbers)), numbers > 0, masks)
 
 
 @given(st.lists(st.tuples(st.integers(1, 5), st.booleans()), min_size=1, max_size=8), st.integers(1, 12))

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch as th
+from learners import terms_of
 from stable_baselines3.common.distributions import (
     BernoulliDistribution,
     CategoricalDistribution,
@@ -255,11 +256,9 @@ def test_remembered_labels_keep_what_rules_said_of_their_rows_and_hear_what_they
     model = model_of(
         PPO, expert=box_expert, imitation=Imitation(weights=[halves, lambda r: 0.5], replay=LabelReplay(100))
     ).learn(32)
-    kept = model._memory.draw(32, np.random.default_rng(0))
+    kept = model.feedback.labelling.memory.draw(32, np.random.default_rng(0))
     assert sorted(kept.weights.tolist()) == [0.0] * 16 + [1.0] * 16
-    shown = []
-    rows_of = model._shown_rows
-    model._shown_rows = lambda remembered, factor: shown.append(rows_of(remembered, factor)) or shown[-1]
+    terms = terms_of(model)
     model.expert = None  # nobody to ask any more: what is remembered is still weighed
     model.learn(32, reset_num_timesteps=False)
-    assert sorted(shown[0].weights.tolist()) == [0.0] * 16 + [0.5] * 16
+    assert sorted(terms[0].imitation.shown_weights.tolist()) == [0.0] * 16 + [0.5] * 16

@@ -13,10 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nlf_sb3.buffers import keep_feedback
-from nlf_sb3.labelling.replay import LabelMemory, ShownRows
+from nlf_sb3.labelling.replay import LabelMemory
 from nlf_sb3.language import TokenContexts, TokenEpisodeBuffer, TokenRolloutBuffer
 from nlf_sb3.language.contexts import EMPTY, as_padded
 from nlf_sb3.observations import append_observation, join_observations
+from nlf_sb3.rows import LabelledRows
 
 N_TOKENS, LENGTH = 5, 12
 
@@ -196,7 +197,7 @@ def test_the_label_memory_keeps_the_latest_contexts(batches, capacity):
     for parts in batches:
         contexts = contexts_of(parts)
         actions = np.arange(len(contexts))
-        memory.add(ShownRows(contexts, actions, np.ones(len(contexts)), np.zeros(len(contexts), dtype=bool)))
+        memory.add(LabelledRows(contexts, actions, np.ones(len(contexts)), np.zeros(len(contexts), dtype=bool)))
         latest = [*latest, *zip(rows_of(parts), actions.tolist(), strict=True)][-capacity:]
     drawn = memory.draw(capacity, np.random.default_rng(0))
     assert sorted(zip(as_lists(drawn.observations), drawn.actions.tolist(), strict=True)) == sorted(latest)

@@ -14,6 +14,7 @@ pytest.importorskip("transformers")
 
 from helpers import parameters_of, twin_of
 from language_helpers import BYTES, ScriptedEnv, ppo, reinforce, token_env, vec_env
+from learners import terms_of
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecNormalize
 
@@ -166,12 +167,13 @@ def test_expected_responses_are_remembered():
         imitation=Imitation(replay=LabelReplay(20, per_step=10.0)),
     )
     model.learn(1)
-    assert len(model._memory) == 4 * len("ok.")
-    drawn = model._memory.draw(3, np.random.default_rng(0))
+    assert len(model.feedback.labelling.memory) == 4 * len("ok.")
+    drawn = model.feedback.labelling.memory.draw(3, np.random.default_rng(0))
     assert isinstance(drawn.observations, TokenContexts)
-    before = one_update(model)
+    terms, before = terms_of(model), Before()
+    model.learn(1, callback=before, reset_num_timesteps=False)
     remembered = 12
-    assert model._imitation_term(0.5).n_labelled >= remembered + 3 * len(before.segments)
+    assert terms[0].imitation.n_labelled == remembered + 3 * len(before.segments)
 
 
 def test_demonstrations_of_texts_are_imitated():
@@ -189,7 +191,7 @@ def test_an_expected_response_that_is_too_long_is_refused_or_skipped():
         reinforce(vec_env(info=long)).learn(1)
     model = reinforce(vec_env(info=long), on_error="skip")
     model.learn(1)
-    assert model._statistics.skipped == 4
+    assert model.feedback.statistics.skipped == 4
 
 
 def test_plain_training_is_that_of_the_same_rollout_without_experts():
@@ -286,7 +288,7 @@ def test_teachers_of_texts_stand_inside():
     model = reinforce(DummyVecEnv([one] * 2))
     before = one_update(model)
     assert before.returns.unique().tolist() == [2.0]
-    assert model._statistics.total_records == 4
+    assert model.feedback.statistics.total_records == 4
 
 
 def test_normalised_observations_are_refused():

@@ -110,10 +110,10 @@ def test_it_follows_a_loaded_state_without_being_told(family):
     assert_same_distribution(actor, other, family, np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32))
 
 
-def test_a_reinforce_agent_samples_from_what_it_has_learned():
+def test_a_reinforce_agent_samples_from_what_it_has_learned(numpy_actors):
     model = REINFORCE("MlpPolicy", "Line-v0", seed=0, n_episodes=2, learning_rate=0.05).learn(60)
     observations = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
-    assert_same_distribution(model._actor, model.policy, "categorical", observations)
+    assert_same_distribution(numpy_actors[-1], model.policy, "categorical", observations)
 
 
 @pytest.mark.parametrize("family", ["gaussian", "softplus"])
@@ -265,17 +265,20 @@ def test_a_policy_on_another_device_gets_no_actor():
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_reinforce_learns_the_same_way_with_and_without_it(family):
+def test_reinforce_learns_the_same_way_with_and_without_it(family, numpy_actors):
     """Only the random stream differs: from equal rollouts both compute equal log-probabilities."""
     policy = "SoftplusGaussianPolicy" if family == "softplus" else "MlpPolicy"
     env_kwargs = {"env_kwargs": {"action": "discrete" if family == "categorical" else "box"}}
     env = sb3.common.env_util.make_vec_env("Line-v0", 2, **env_kwargs)
-    with_numpy = REINFORCE(policy, env, seed=0, sample_with_numpy=True)
-    without = REINFORCE(policy, env, seed=0, sample_with_numpy=False)
-    observations = np.random.default_rng(0).normal(size=(2, 3)).astype(np.float32)
-    assert with_numpy._actor is not None
-    assert without._actor is None
-    for model in (with_numpy, without):
-        actions, _, _ = model._sample_actions(observations)
-        assert actions.shape == (2, *env.action_space.shape)
-        assert actions.dtype == without._sample_actions(observations)[0].dtype
+    dtypes = []
+
+    def look(local, _):
+        assert local["actions"].shape == (2, *env.action_space.shape)
+        dtypes.append(local["actions"].dtype)
+        return True
+
+    for sample_with_numpy in (False, True):
+        REINFORCE(policy, env, seed=0, sample_with_numpy=sample_with_numpy).learn(1, callback=look)
+        assert bool(numpy_actors) is sample_with_numpy
+    assert None not in numpy_actors
+    assert len(set(dtypes)) == 1

@@ -350,11 +350,11 @@ def test_numpy_and_torch_sample_from_the_same_policy():
     assert not np.array_equal(distributions[0][:10], distributions[1][:10])
 
 
-def test_the_numpy_sampler_follows_every_update():
+def test_the_numpy_sampler_follows_every_update(numpy_actors):
     model = make(DummyVecEnv([ToyEnv]), n_episodes=2)
     model.learn(100)
     observations = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
-    mine = model._actor.act(observations, np.random.default_rng(0), deterministic=True)
+    mine = numpy_actors[-1].act(observations, np.random.default_rng(0), deterministic=True)
     theirs, _ = model.policy.predict(observations, deterministic=True)
     assert np.allclose(np.clip(mine, -1, 1), theirs, atol=1e-5)
 

@@ -275,7 +275,7 @@ def test_injection_goes_on_over_the_border_of_two_learns():
     assert_same_model(*models)
 
 
-def test_reinforce_round_trip_predicts_the_same_and_keeps_learning(tmp_path):
+def test_reinforce_round_trip_predicts_the_same_and_keeps_learning(tmp_path, numpy_actors):
     env = DummyVecEnv([ToyEnv] * 2)
     settings = {"n_episodes": 3, "batch_size": 2, "baseline": True, "time_limit": "bootstrap", "loss_reduction": "sum"}
     model = REINFORCE("MlpPolicy", env, seed=0, device="cpu", alpha=LinearSchedule(0.0, 1.0), expert=box_expert, **settings)
@@ -299,7 +299,7 @@ def test_reinforce_round_trip_predicts_the_same_and_keeps_learning(tmp_path):
     assert loaded.num_timesteps >= model.num_timesteps + 50
     assert not th.equal(parameters_of(loaded.policy), before)
     observations = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
-    acted = loaded._actor.act(observations, np.random.default_rng(0), deterministic=True)
+    acted = numpy_actors[-1].act(observations, np.random.default_rng(0), deterministic=True)
     assert np.allclose(np.clip(acted, -1, 1), loaded.predict(observations, deterministic=True)[0], atol=1e-5), (
         "the NumPy sampler follows the loaded policy"
     )

@@ -20,7 +20,7 @@ from helpers import (
     step_by_hand,
     twin_of,
 )
-from learners import ALGORITHMS, is_finite, learner
+from learners import ALGORITHMS, is_finite, learner, noticing
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import DummyVecEnv
 
@@ -57,16 +57,12 @@ class Settled:
 
 def watched(algorithm):
     """The algorithm, which keeps every rollout right before it is trained on."""
-    base = getattr(nlf_sb3, algorithm)
+    watched = noticing(getattr(nlf_sb3, algorithm), lambda model: model.settled.append(settled(model)))
 
-    class Watched(base):
+    class Watched(watched):
         def _setup_model(self):
             super()._setup_model()
             self.settled = []
-
-        def _train_original(self):
-            self.settled.append(settled(self))
-            super()._train_original()
 
     return Watched
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch as th
 from helpers import ScriptEnv, assert_same_model, cartpole_expert
-from learners import learner
+from learners import learner, noticing
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 import nlf_sb3
@@ -30,17 +30,21 @@ def cartpole(p=0.15, n_envs=1, **kwargs):
 @pytest.mark.parametrize("factor", [1, 4, 8])
 def test_trpo_s_agent_and_expert_have_their_totals_at_any_sub_sampling(factor, coef, monkeypatch):
     made = []
-    make_rows = SurrogateBatch.rows
 
-    def watched_rows(batch, samples):
-        dealt = batch._buffer.last_batch
-        # With every advantage one, a row's weight is what it counts in the objective.
-        ones = samples._replace(advantages=th.ones_like(samples.advantages))
-        made.append((make_rows(batch, ones).weights.numpy(), batch._update.weights.executed[dealt.rows[::factor]]))
-        batch._buffer.last_batch = dealt
-        return make_rows(batch, samples)
+    class Watched(SurrogateBatch):
+        def __init__(self, policy, buffer, terms, **settings):
+            super().__init__(policy, buffer, terms, **settings)
+            self.buffer, self.executed = buffer, terms.interventions.executed
 
-    monkeypatch.setattr(SurrogateBatch, "rows", watched_rows)
+        def rows(self, samples):
+            dealt = self.buffer.last_batch
+            # With every advantage one, a row's weight is what it counts in the objective.
+            ones = samples._replace(advantages=th.ones_like(samples.advantages))
+            made.append((super().rows(ones).weights.numpy(), self.executed[dealt.rows[::factor]]))
+            self.buffer.last_batch = dealt
+            return super().rows(samples)
+
+    monkeypatch.setattr("nlf_sb3.adapters.trust_region.SurrogateBatch", Watched)
     env = cartpole(0.1, n_envs=4, mode="takeover", max_segment_steps=12)
     model = learner("TRPO", env, n_steps=32, sub_sampling_factor=factor, injection=Injection(coef=coef))
     model.learn(384)
@@ -57,11 +61,10 @@ def test_trpo_s_agent_and_expert_have_their_totals_at_any_sub_sampling(factor, c
 def watched_ppo(env, **kwargs):
     """PPO, which keeps every rollout's advantages as they are trained on."""
 
-    class Watched(nlf_sb3.PPO):
-        def _train_original(self):
-            self.__dict__.setdefault("trained_on", []).append(self.rollout_buffer.advantages.copy())
-            super()._train_original()
+    def keep(model):
+        model.__dict__.setdefault("trained_on", []).append(model.rollout_buffer.advantages.copy())
 
+    class Watched(noticing(nlf_sb3.PPO, keep)):
         def _excluded_save_params(self):
             return [*super()._excluded_save_params(), "trained_on"]
 
@@ -83,10 +86,10 @@ def test_where_the_agent_has_not_acted_yet_the_expert_s_rows_have_their_own_scal
 
 def test_one_outlier_of_the_expert_s_is_bounded_by_the_expert_s_own_scale():
     model = watched_ppo(cartpole(1.0, mode="takeover"))
-    scale = model._takeover_scale(np.zeros(1, np.float32), np.array([1.0] * 99 + [1000.0], np.float32))
+    scale = model.feedback.interventions.scale(np.zeros(1, np.float32), np.array([1.0] * 99 + [1000.0], np.float32))
     assert (scale.mean, scale.std) == pytest.approx((10.99, 99.9), rel=1e-5)
     assert scale.bounded(th.tensor([1000.0])).item() == pytest.approx(10.99 + 5 * 99.9, rel=1e-5)
-    assert model._takeover_scale(np.zeros(0), np.ones(1)).safe_std == 1.0
+    assert model.feedback.interventions.scale(np.zeros(0), np.ones(1)).safe_std == 1.0
 
 
 def test_a_resumed_run_keeps_to_the_scale_of_the_agent_s_last_rows(tmp_path):

@@ -91,6 +91,8 @@ class FeedbackLearner:
         model = self._model
         self.check_settings()
         self._settings.check_before_learning()
+        if model.expert is not None:
+            self.adapter.check_action_scale()
         self._progress.begin(total_timesteps, reset_num_timesteps)
         before = model._last_obs
         is_reset = reset_num_timesteps or before is None
@@ -98,7 +100,7 @@ class FeedbackLearner:
         if model.num_timesteps == 0:
             self.statistics.begin()
             self.schedule.begin()
-            self.labelling.begin()
+        self.labelling.begin(is_new=model.num_timesteps == 0)
         self.schedule.forget_returns()
         self.steps.begin(is_fresh=model._last_obs is not before)
         self.presence.prepare()

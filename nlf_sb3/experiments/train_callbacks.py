@@ -16,7 +16,6 @@ from stable_baselines3.common.callbacks import BaseCallback, EvalCallback
 
 from nlf_sb3.experiments.train_folder import RunFolder, save_statistics
 
-_COUNTERS = ("num_timesteps", "num_expert_queries", "num_expert_steps")
 _SECONDS_BETWEEN_UPDATES = 0.2
 
 
@@ -58,8 +57,9 @@ class KeepCheckpoints(BaseCallback):
     def save_interrupted(self) -> None:
         """Save a checkpoint as of the last update: steps since then have trained nothing, and are taken again."""
         if self._collecting:
-            for name, value in self._at_rollout_start.items():
-                setattr(self.model, name, value)
+            model: Any = self.model
+            model.num_timesteps, counts = self._at_rollout_start
+            model.feedback.statistics.load_state_dict(counts)
             self.episodes = self._episodes_at_rollout_start
             self.save()
 
@@ -68,7 +68,8 @@ class KeepCheckpoints(BaseCallback):
 
     def _on_rollout_start(self) -> None:
         assert self.saved is not None
-        self._at_rollout_start = {name: getattr(self.model, name) for name in _COUNTERS}
+        model: Any = self.model
+        self._at_rollout_start = model.num_timesteps, model.feedback.statistics.state_dict()
         self._episodes_at_rollout_start = self.episodes
         self._collecting = True
         if self._every and self.model.num_timesteps - self.saved >= self._every:

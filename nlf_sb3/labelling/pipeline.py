@@ -39,10 +39,15 @@ class LabellingPipeline:
         self._text = TextLabeller(adapter, statistics)
         self.memory = LabelMemory(0)
 
-    def begin(self) -> None:
-        """Begin a training without labels of earlier rollouts."""
+    def begin(self, *, is_new: bool) -> None:
+        """
+        Begin a training.
+
+        :param is_new: Whether labels of earlier rollouts are forgotten. A model that was loaded has none.
+        """
         replay = self._model.imitation.replay
-        self.memory = LabelMemory(0 if replay is None else replay.capacity)
+        if is_new or not self.memory.capacity:
+            self.memory = LabelMemory(0 if replay is None else replay.capacity)
 
     def replay(self, rows: LabelledRows) -> None:
         """

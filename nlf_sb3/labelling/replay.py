@@ -18,7 +18,7 @@ class LabelMemory:
     """
 
     def __init__(self, capacity: int) -> None:
-        self._capacity = capacity
+        self.capacity = capacity
         self._rows: LabelledRows | None = None
         self._n_rows = 0
         self._next = 0
@@ -30,17 +30,17 @@ class LabelMemory:
         """
         :param new: Rows to keep
         """
-        new = new.take(np.arange(len(new))[-self._capacity :])
+        new = new.take(np.arange(len(new))[-self.capacity :])
         if not len(new):
             return
         if self._rows is None:
-            self._rows = LabelledRows(*_each(lambda column: blank_observations(column, self._capacity), new))
+            self._rows = LabelledRows(*_each(lambda column: blank_observations(column, self.capacity), new))
         self._rows, new = with_equal_masks([self._rows, new])
-        places = (self._next + np.arange(len(new))) % self._capacity
+        places = (self._next + np.arange(len(new))) % self.capacity
         for kept, column in zip(self._rows, new, strict=True):
             _put(kept, places, column)
-        self._next = int(places[-1] + 1) % self._capacity
-        self._n_rows = min(self._n_rows + len(new), self._capacity)
+        self._next = int(places[-1] + 1) % self.capacity
+        self._n_rows = min(self._n_rows + len(new), self.capacity)
 
     def draw(self, n_rows: int, rng: np.random.Generator) -> LabelledRows | None:
         """

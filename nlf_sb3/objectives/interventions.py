@@ -12,6 +12,7 @@ import torch as th
 from nlf_sb3.buffers.minibatches import Minibatch
 from nlf_sb3.densities import in_policy_density
 from nlf_sb3.distributions import log_relative_density
+from nlf_sb3.errors import FeedbackError
 from nlf_sb3.objectives.advantages import AdvantageScale
 from nlf_sb3.objectives.expert_ratios import check_likelihoods
 from nlf_sb3.objectives.row_weights import ExpertWeights, expert_weights_of, record_row_weights
@@ -78,9 +79,15 @@ class Interventions:
     def check_settings(self, mode: str) -> None:
         """
         :param mode: The mode of injection in which an expert acts here
-        :raises ValueError: If the arguments don't go with an expert's steps as rows of the rollout
+        :raises FeedbackError: If injected episodes are to have an optimiser step of their own
+        :raises ValueError: If other arguments don't go with an expert's steps as rows of the rollout
         """
         model, injection = self._model, self._model.injection
+        if injection.separate_step:
+            raise FeedbackError(
+                f"injection.separate_step: got {injection.separate_step!r}, which is for forked episodes. With mode={mode!r} "
+                "the expert's steps are rows of the rollout. Use injection='bounded' or 'plain'."
+            )
         if injection.vf_coef and not (model.vf_coef and self._adapter.uses_value_net):
             raise ValueError(
                 f"injection.vf_coef: got {injection.vf_coef!r} where the value loss has no weight (vf_coef=0, or REINFORCE "
@@ -90,8 +97,8 @@ class Interventions:
         normalises_later = injection.weighting == "plain" and self._adapter.normalises_later
         if normalises_later and self._weigh().kind == "shaping_negative":
             raise ValueError(
-                "injection.row_weight='shaping_negative' goes by the sign of an advantage. With weighting='plain' and "
-                "normalize_advantage=True the rows of interventions get theirs minibatch by minibatch. Use "
+                "injection.row_weight: got 'shaping_negative', which depends on the sign of an advantage. With "
+                "weighting='plain' and normalize_advantage=True only a minibatch decides on the sign. Use "
                 "row_weight='shaping', weighting='bounded' or normalize_advantage=False."
             )
 

@@ -67,8 +67,8 @@ class ExpertPresence:
         self._interventions.check_settings(here[0])
         if "fork" not in modes and not model.injection.count_prefix:
             raise FeedbackError(
-                f"injection.count_prefix=False leaves out a forked episode's copy of the agent's steps; with mode={here[0]!r} "
-                "there is no copy. Leave count_prefix at True."
+                f"injection.count_prefix: got {model.injection.count_prefix!r}, which leaves out a forked episode's copy of "
+                f"the agent's steps. With mode={here[0]!r} there is no copy. Leave count_prefix at its default."
             )
         self._adapter.warn_of_interventions(modes)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from typing import Any
 
 import numpy as np
 from stable_baselines3.common.callbacks import BaseCallback
@@ -52,7 +53,8 @@ class ShrinkingGuide(BaseCallback):
 
     def _on_step(self) -> bool:
         self._returns.extend(info["episode"]["r"] for info in self.locals["infos"] if "episode" in info)
-        self.model.num_expert_steps = self._expert_steps + self._env.num_guide_steps  # type: ignore[attr-defined]
+        model: Any = self.model
+        model.feedback.statistics.expert_steps = self._expert_steps + self._env.num_guide_steps
         if len(self._returns) == WINDOW and self.stage < STAGES:
             mean = float(np.mean(self._returns))
             is_as_good = mean >= self._best - TOLERANCE * abs(self._best)
