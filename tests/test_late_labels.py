@@ -106,3 +106,10 @@ def test_the_ring_holds_the_latest_steps_and_no_more():
     assert [ring.holds(StepId(0, step)) for step in range(-1, 6)] == [False, False, False, True, True, True, False]
     assert ring.observation(StepId(1, 3))["a"].tolist() == [[13]]
     assert ring.action_masks(StepId(1, 3)) is None
+
+
+def test_masks_of_the_ring_may_come_and_go():
+    ring, masks = RecentSteps(4), np.array([[True, False]])
+    for given in (None, masks, None):
+        ring.add(np.zeros((1, 2)), given)
+    assert [ring.action_masks(StepId(0, step)).tolist() for step in range(3)] == [[[1, 1]], [[1, 0]], [[1, 1]]]

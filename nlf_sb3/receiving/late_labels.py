@@ -64,14 +64,14 @@ class LateLabels:
             return False
         masks = recent.action_masks(step)
         if masks is not None:
-            check_allowed(action[None], masks.astype(bool), model.action_space, "label")
+            check_allowed(action[None], masks, model.action_space, "label")
         self._replay(
             LabelledRows(
                 as_arrays(observations_as_rows(model.policy, recent.observation(step))),
                 action[None],
                 np.array([feedback.weight], dtype=np.float32),
                 np.array([feedback.label == "mode"]),
-                None if masks is None else masks.astype(bool),
+                masks,
             )
         )
         return True

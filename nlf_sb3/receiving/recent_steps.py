@@ -43,10 +43,11 @@ class RecentSteps:
         place = self.n_steps % self._capacity
         if self._observations is None:
             self._observations = _ring(observations, self._capacity)
-            self._masks = None if action_masks is None else _ring(action_masks, self._capacity)
         _assign(self._observations, place, observations)
-        if self._masks is not None and action_masks is not None:
-            self._masks[place] = action_masks
+        if self._masks is None and action_masks is not None:
+            self._masks = np.ones((self._capacity, *action_masks.shape), dtype=bool)
+        if self._masks is not None:  # without masks everything is allowed
+            self._masks[place] = True if action_masks is None else action_masks
         self.n_steps += 1
 
     def holds(self, step: StepId) -> bool:
