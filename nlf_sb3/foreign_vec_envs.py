@@ -1,4 +1,4 @@
-"""Ask vectorised environments about themselves, whoever wrote them: many answer less than SB3's own."""
+"""Ask vectorised environments about themselves. Those of other libraries answer less than SB3's own."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def hands_out_copies(env: VecEnv) -> bool:
 
 def check_is_single(env: Any, wrapper: str) -> None:
     """
-    :param env: What is to be wrapped
+    :param env: The environment to wrap
     :param wrapper: The name of the wrapper
     :raises FeedbackError: If it steps many environments at once
     """
@@ -85,7 +85,7 @@ def ask_wrappers(env: VecEnv, wrapper: type[gym.Wrapper], name: str) -> dict[int
 
 
 def _answers(env: VecEnv, n_answers: int, method: str, *args: Any, **kwargs: Any) -> list[Any]:
-    """What a method of SB3's interface returns, one for each environment; empty if it isn't there, or doesn't work."""
+    """The answers of a method of SB3's interface, one for each environment; empty without that method, or if it fails."""
     try:
         answers = list(getattr(env, method)(*args, **kwargs))
     except (EOFError, ConnectionError):  # a worker process is gone

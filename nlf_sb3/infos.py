@@ -1,4 +1,4 @@
-"""Step infos: what in them is this package's, and what others have put there by the same names."""
+"""Step infos: entries of this package, and entries of others by the same names."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from nlf_sb3.observations import ObservationRows
 @dataclass(frozen=True, eq=False)
 class Takeover:
     """
-    What an expert did in the agent's place: the mark by which an algorithm knows such a step.
+    An expert's action in the agent's place: the mark by which an algorithm knows such a step.
 
     :param action: Environment-scale, ``[*action_shape]``
     :param log_prob: log pi_E of it in the environment's units, if it is known
@@ -28,12 +28,12 @@ class Takeover:
     log_prob: float | None = None
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Takeover:
-        # As with Feedback: whoever keeps the action copies it.
+        # As with Feedback, the action is copied where it is kept.
         return self
 
 
 class FailureText(str):
-    """A teacher's, expert's or user's failure. Its type tells it from what others put into an info by the same name."""
+    """A teacher's, expert's or user's failure. Its type tells it from others' entries by the same name."""
 
     __slots__ = ()
 
@@ -41,7 +41,7 @@ class FailureText(str):
 def takeover_of(info: Mapping[str, Any]) -> Takeover | None:
     """
     :param info: A step's info
-    :return: What an expert did in the agent's place, where this package's wrapper says so
+    :return: The expert's action in the agent's place; None if this package's wrapper marked none
     """
     takeover = info.get(TAKEOVER_KEY)
     return takeover if isinstance(takeover, Takeover) else None
@@ -59,7 +59,7 @@ def failure_of(info: Mapping[str, Any]) -> FailureText | None:
 def add_error(info: dict[str, Any], message: str) -> None:
     """
     :param info: Gets the message, after those of other wrappers of this package
-    :param message: What went wrong
+    :param message: The failure
     """
     info[FEEDBACK_ERROR_KEY] = FailureText("\n".join(filter(None, (failure_of(info), message))))
 
@@ -107,7 +107,7 @@ def is_meant_as(value: Any, record: type[Any]) -> bool:
     >>> is_meant_as([Feedback(score=1.0)], Feedback), is_meant_as({"score": 1.0}, Feedback), is_meant_as("Good.", Feedback)
     (True, False, False)
 
-    :param value: What an info holds by the record's name
+    :param value: An info's entry by the record's name
     :param record: A class
     :return: Whether it is the class itself, or a list that holds one
     """
@@ -118,7 +118,7 @@ def is_meant_as(value: Any, record: type[Any]) -> bool:
 
 def with_own_arrays(value: Any, copies: dict[int, Any] | None = None) -> Any:
     """
-    A copy of an info, for somebody who may change its entries and arrays.
+    A copy of an info, with entries and arrays that may be changed.
 
     :param value: A step's info, or a part of one
     :param copies: Containers that were copied already, by their ids: an info may hold itself

@@ -1,4 +1,4 @@
-"""What a vectorised environment does to observations and rewards on their way to the policy."""
+"""The changes that a vectorised environment makes to observations and rewards on their way to the policy."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from nlf_sb3.segments import Observations
 LEAVE_OBSERVATIONS = (VecCheckNan, VecMonitor, VecVideoRecorder)
 """Wrappers that leave observations alone."""
 KNOWN_WRAPPERS = (VecTransposeImage, VecNormalize, VecFrameStack, *LEAVE_OBSERVATIONS)
-"""Wrappers of which it is known what they do to observations."""
+"""Wrappers with known effects on observations."""
 
 
 def to_policy_observations(env: VecEnv, observations: Observations) -> Observations:
@@ -84,7 +84,7 @@ def episode_to_policy_observations(env: VecEnv, observations: Any) -> Any:
 
 
 def _stack_frames(stack: Any, observations: Any) -> Any:
-    """What SB3's ``StackedObservations`` makes of one episode: zeros before its start."""
+    """One episode as SB3's ``StackedObservations`` stacks it: with zeros before its start."""
     if isinstance(observations, dict):
         return {key: _stack_frames(stack.sub_stacked_observations[key], frames) for key, frames in observations.items()}
     before = np.zeros((stack.n_stack - 1, *observations.shape[1:]), dtype=observations.dtype)
@@ -134,7 +134,7 @@ def check_expert_observes(env: VecEnv) -> None:
 
 def as_environment_gave_them(env: VecEnv, observations: Any, *, before_statistics: bool = False) -> Any:
     """
-    Undo what SB3's buffers and its wrappers of vectorised environments do to observations.
+    Undo the changes that SB3's buffers and its wrappers of vectorised environments make to observations.
 
     :param env: The learner's environment
     :param observations: Rows of a rollout buffer, ``[n, ...]`` or a dict of such
@@ -207,5 +207,5 @@ def _newest_frame(stack: Any, observations: Any) -> Any:
 
 
 def _as_in_space(observations: np.ndarray, space: spaces.Space) -> np.ndarray:
-    # Buffers give a Discrete observation a dimension of its own, and before SB3 2.3 hold every one as float32.
+    # Buffers give a Discrete observation one more dimension, and before SB3 2.3 hold every one as float32.
     return observations.reshape(len(observations), *(space.shape or ())).astype(space.dtype, copy=False)

@@ -1,4 +1,4 @@
-"""What each family of algorithms says of itself, for the parts that learn from feedback."""
+"""Adapters: the properties of each family of algorithms that the parts of learning need."""
 
 from nlf_sb3.adapters.base import Adapter
 from nlf_sb3.adapters.clipped import ClippedAdapter

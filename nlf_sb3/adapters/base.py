@@ -29,7 +29,7 @@ from nlf_sb3.token_policies import check_tokens
 
 class Adapter:
     """
-    What the parts need to know of an algorithm. A family of algorithms overrides what is different there.
+    The properties of an algorithm that the parts need. Each family of algorithms overrides its own.
 
     :param model: The algorithm's model
     """
@@ -44,7 +44,7 @@ class Adapter:
     def __init__(self, model: Any) -> None:
         self.model = model
 
-    # --- what the algorithm can't train on -----------------------------------------------------------
+    # --- limits of the algorithm ----------------------------------------------------------------------
 
     def check_settings(self) -> None:
         """

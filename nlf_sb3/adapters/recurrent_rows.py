@@ -53,13 +53,13 @@ class RecurrentRows(PolicyRows):
         longest = int(np.diff(np.append(first, len(chosen))).max())
         sequence = np.cumsum(begins) - 1
         positions = sequence * longest + np.arange(len(chosen)) - first[sequence]
-        padded = np.full(len(first) * longest, chosen[0])  # what fills the ends is computed, and dropped
+        padded = np.full(len(first) * longest, chosen[0])  # the padding is computed, and dropped
         padded[positions] = chosen
         said = self._evaluate(
             index_observations(self.observations, padded),
             self.actions[padded],
             _index_states(self._states, chosen[first]),
-            th.zeros(len(padded), device=self._policy.device),  # every sequence begins with a state of its own
+            th.zeros(len(padded), device=self._policy.device),  # each sequence begins with its own state
         )
         distribution = select_rows(said.distribution, positions)
         return Evaluation(said.values.flatten()[positions], said.log_prob[positions], distribution)

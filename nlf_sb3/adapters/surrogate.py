@@ -29,8 +29,8 @@ class SurrogateRows:
     :param actions: In the policy's scale, ``[T, action_dim]``, or ``[T]`` of integers
     :param old_log_prob: log pi_old(a | s), ``[T]``
     :param weights: w, ``[T]``
-    :param is_mode: Whose gradient leaves the standard deviation alone, ``[T]``
-    :param is_experts: Whose action is an expert's, ``[T]``
+    :param is_mode: Whether a row leaves the standard deviation alone, ``[T]``
+    :param is_experts: Whether a row's action is an expert's, ``[T]``
     """
 
     observations: Any

@@ -17,7 +17,7 @@ class MaskablePPO(FeedbackMixin, sb3_contrib.MaskablePPO):
     Its arguments come first, in their order and with their defaults; those of
     :class:`~nlf_sb3.algorithms.mixin.FeedbackMixin` are keywords. Labels and injected actions that a mask forbids are
     bad feedback (``on_error``); an intervention that executed one is always an error. Experts get the masks through
-    :meth:`~nlf_sb3.teachers.Expert.act_within`, and an expert's distribution is normalised anew over what is allowed.
+    :meth:`~nlf_sb3.teachers.Expert.act_within`, and an expert's distribution is normalised anew over the allowed choices.
 
     A last minibatch of one row joins the one before it, where advantages are normalised
     (:class:`~nlf_sb3.adapters.clipped.SingleRowAdapter`).

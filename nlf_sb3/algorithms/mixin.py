@@ -77,7 +77,7 @@ class FeedbackMixin:
     """
 
     adapter_class: type[Adapter] = Adapter
-    """What the parts know of this algorithm."""
+    """The properties of this algorithm that the parts need."""
     closed_form_imitation: bool = True
     """Whether the imitation loss of plain Gaussian and categorical policies has its gradient from
     :mod:`nlf_sb3.closed_forms`. False takes autograd, with the same numbers up to rounding. TRPO has labels in its batch

@@ -222,7 +222,7 @@ class PlainREINFORCE(OnPolicyAlgorithm):
             self.num_timesteps += env.num_envs
             callback.update_locals(locals())
             if not callback.on_step():
-                # This step is not kept: whoever goes on must neither act on its observation nor join its episode.
+                # This step is not kept. The next rollout must neither act on its observation nor join its episode.
                 self._last_obs, self._last_episode_starts = new_obs, np.ones(env.num_envs, dtype=bool)  # type: ignore[assignment]
                 return False
             self._update_info_buffer(infos, dones)
@@ -254,7 +254,7 @@ class PlainREINFORCE(OnPolicyAlgorithm):
 
     def _to_environment_scale(self, actions: np.ndarray) -> np.ndarray:
         if self._bounds is None:
-            executed: np.ndarray = actions.copy()  # an environment may change what it is given
+            executed: np.ndarray = actions.copy()  # an environment may change its actions in place
             return executed
         return np.minimum(np.maximum(actions, self._bounds[0]), self._bounds[1])  # type: ignore[no-any-return]
 

@@ -19,7 +19,7 @@ from nlf_sb3.whole_numbers import check_whole_number
 
 class Settings:
     """
-    Checks a model's arguments, and makes objects of what they stand for.
+    Checks a model's arguments, and makes objects of strings that stand for them.
 
     :param model: The algorithm's model
     """

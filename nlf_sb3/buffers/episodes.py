@@ -36,7 +36,7 @@ class EpisodeBuffer(FeedbackBufferMixin, _RowsWithoutValues):
     """
     A rollout buffer that grows as episodes do, and hands out whole ones.
 
-    :meth:`add` takes None for values and log-probabilities of flat observations; they are 0 until somebody fills them in.
+    :meth:`add` takes None for values and log-probabilities of flat observations; they are 0 until they are filled in.
 
     Episodes under way at an update stay for the next one. Rows keep SB3's flat index,
     ``env * n_steps + step``, with the buffer's current capacity as ``n_steps``.
@@ -98,7 +98,7 @@ class EpisodeBuffer(FeedbackBufferMixin, _RowsWithoutValues):
         A bootstrap at a time limit has to be in the last reward already, as in SB3.
 
         :param bootstrap_at_takeover: Whether the agent's part ends where somebody else took over, with ``values`` of
-            the state there. Otherwise it is credited with what the other made of it.
+            the state there. Otherwise it is credited with the other's rewards too.
         """
         for env, start, stop in self._ended:
             rows = (slice(start, stop), env)
@@ -150,7 +150,7 @@ class EpisodeBuffer(FeedbackBufferMixin, _RowsWithoutValues):
         self._row_indices = None
 
     def _map_rows(self, function: Any) -> None:
-        """Apply a function to every array of rows, whoever added it to this buffer."""
+        """Apply a function to every array of rows of this buffer, those of subclasses included."""
         for name, value in self.__dict__.items():
             if isinstance(value, dict):
                 self.__dict__[name] = {k: function(v) if self._holds_rows(v) else v for k, v in value.items()}
@@ -167,7 +167,7 @@ class DictEpisodeBuffer(EpisodeBuffer, DictRolloutBuffer):
 
 def samples_of(buffer: Any, batch_inds: np.ndarray) -> Any:
     """
-    What SB3's buffers hand out, from arrays that still lie as they were filled, ``[n_steps, n_envs, ...]``.
+    The samples of SB3's buffers, from arrays that still lie as they were filled, ``[n_steps, n_envs, ...]``.
 
     :param buffer: A rollout buffer
     :param batch_inds: Flat indices, ``[B]``

@@ -1,4 +1,4 @@
-"""Keep the actions that somebody else executed in the place of the agent's, as the rollout's own."""
+"""Keep the actions that an expert executed in the agent's place, as the rollout's own."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from nlf_sb3.buffers.minibatches import MinibatchMixin
 
 
 class ExecutedActionsMixin(MinibatchMixin):
-    """Knows in which rows somebody else acted, and what: a subclass's ``add`` puts that in the place of what was proposed."""
+    """Knows the rows in which an expert acted, and its actions. A subclass's ``add`` puts them in the place of proposals."""
 
     executed: np.ndarray
-    """``[n_steps, n_envs]``: whether somebody else acted."""
+    """``[n_steps, n_envs]``: whether an expert acted."""
     expert_log_probs: np.ndarray
     """log pi_E of the executed action, ``[n_steps, n_envs]``; NaN where it isn't known or the agent acted."""
 
@@ -23,7 +23,7 @@ class ExecutedActionsMixin(MinibatchMixin):
 
     def add_executed(self, env: int, action: np.ndarray, log_prob: float | None) -> None:
         """
-        Say what was executed in the step that the next :meth:`add` brings.
+        Note the executed action of the step that the next :meth:`add` brings.
 
         :param env: Index of the environment
         :param action: The action in the policy's scale, ``[action_dim]``
@@ -34,7 +34,7 @@ class ExecutedActionsMixin(MinibatchMixin):
         self.expert_log_probs[self.pos, env] = np.nan if log_prob is None else log_prob
 
     def _as_executed(self, action: np.ndarray) -> np.ndarray:
-        """What was executed in this step, where the agent proposed ``action``, ``[n_envs, action_dim]``."""
+        """The actions executed in this step, where the agent proposed ``action``, ``[n_envs, action_dim]``."""
         action = np.array(action).reshape((self.n_envs, self.action_dim))
         for env, executed in self._executed_now.items():
             action[env] = executed

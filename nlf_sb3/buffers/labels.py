@@ -18,7 +18,7 @@ NO_LABEL, SAMPLE, MODE = 0, 1, 2
 
 
 class FeedbackBufferMixin(ExecutedActionsMixin):
-    """What a rollout buffer keeps for the learner, row by row in its own ``[n_steps, n_envs]`` layout."""
+    """Labels and remarks of a rollout buffer, row by row in its own ``[n_steps, n_envs]`` layout."""
 
     label_kinds: np.ndarray
     """``[n_steps, n_envs]``: NO_LABEL, SAMPLE or MODE."""
@@ -80,7 +80,7 @@ class FeedbackBufferMixin(ExecutedActionsMixin):
 
     def add_remark(self, env: int, feedback: Feedback) -> None:
         """
-        Keep what was said about a row.
+        Keep a remark about a row.
 
         :param env: Index of the environment
         :param feedback: The record
@@ -98,7 +98,7 @@ class FeedbackBufferMixin(ExecutedActionsMixin):
 
         :param env: Index of the environment whose episode was injected
         :param segment: The injected episode
-        :param as_executed: Maps proposed actions, ``[n, action_dim]``, to what the environment got
+        :param as_executed: Maps proposed actions, ``[n, action_dim]``, to those that the environment got
         :return: False if the prefix isn't known: training began, or went on, in the middle of the episode
         """
         prefix: list[np.ndarray] = []
@@ -106,7 +106,7 @@ class FeedbackBufferMixin(ExecutedActionsMixin):
             prefix = getattr(self, "episode_actions", [[]] * self.n_envs)[env][: segment.fork_step]
             if len(prefix) < segment.fork_step:
                 return False
-            # The record has the space's dtype; the environment got what SB3 made of the policy's floats.
+            # The record has the space's dtype; the environment got SB3's version of the policy's floats.
             dtype: Any = self.action_space.dtype
             executed = as_executed(np.stack(prefix)).astype(dtype)
             if not np.allclose(executed, segment.actions[: segment.fork_step].astype(dtype), atol=1e-6):
@@ -116,7 +116,7 @@ class FeedbackBufferMixin(ExecutedActionsMixin):
 
     def add_raw_observation(self, observation: Observations) -> None:
         """
-        :param observation: What was acted in, before normalisation, ``[n_envs, *obs_shape]`` or a dict of such
+        :param observation: The states acted in, before normalisation, ``[n_envs, *obs_shape]`` or a dict of such
         """
         if isinstance(observation, dict):
             if self.raw_observations is None:

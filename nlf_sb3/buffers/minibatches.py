@@ -16,9 +16,9 @@ class Minibatch(NamedTuple):
     :param rows: Flat indices, ``env * n_steps + step``, ``[B]``
     :param positions: Where each of them stands in the policy's output, ``[B]``, if that is padded
         (recurrent policies); None if row i stands at i
-    :param observations: What the policy is given, ``[B, *obs_shape]`` or a dict of such, once it is
+    :param observations: The policy's inputs, ``[B, *obs_shape]`` or a dict of such, once it is
     :param actions: In the policy's scale, ``[B, ...]``, likewise
-    :param distribution: What the policy has made of these observations, once it has; padded where its output is
+    :param distribution: The policy's distribution on these observations, once it is made; padded where its output is
     """
 
     rows: np.ndarray
@@ -95,7 +95,7 @@ class MinibatchMixin(RolloutBuffer):
     def take_last_batch(self) -> Minibatch:
         """
         :return: The minibatch last handed out, once
-        :raises RuntimeError: If there is none: whoever evaluates actions took them from somewhere else
+        :raises RuntimeError: If there is none: the evaluated actions came from elsewhere
         """
         batch, self.last_batch = self.last_batch, None
         if batch is None:

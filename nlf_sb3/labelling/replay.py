@@ -1,4 +1,4 @@
-"""Keep the labels of earlier rollouts, so that what a person said once teaches more than once."""
+"""Keep the labels of earlier rollouts, so that each label teaches more than once."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class LabelMemory:
     """
     The latest labels, as DAgger aggregates them (Ross et al., 2011, https://arxiv.org/abs/1011.0686).
 
-    :param capacity: How many are kept; the oldest make room
+    :param capacity: Number of labels that are kept. New ones replace the oldest.
     """
 
     def __init__(self, capacity: int) -> None:
@@ -44,7 +44,7 @@ class LabelMemory:
 
     def draw(self, n_rows: int, rng: np.random.Generator) -> LabelledRows | None:
         """
-        :param n_rows: How many at most
+        :param n_rows: Largest number of rows
         :param rng: Draws them, none twice
         :return: The rows; None if there are none
         """

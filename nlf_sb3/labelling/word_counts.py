@@ -1,4 +1,4 @@
-"""What was learnt from words, for the logger: how many were read, how sure, and which ways they asked for."""
+"""Counts of remarks for the logger: how many were read, how surely, and the directions that they asked for."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ def record_words(
 
     :param logger: Receives ``words/*``
     :param names: The action space
-    :param corrections: What the remarks were read as; None for no remarks
-    :param weights: What is learnt from each, 0 for nothing
+    :param corrections: The corrections that the remarks were read as; None without remarks
+    :param weights: Weight of each remark's label, 0 for no label
     """
     if corrections is None or weights is None:
         empty = np.zeros(0)

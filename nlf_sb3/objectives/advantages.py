@@ -42,14 +42,14 @@ class AdvantageScale(NamedTuple):
 
 def shaping_weights(advantages: th.Tensor, log_relative: th.Tensor, is_expert: th.Tensor) -> th.Tensor:
     """
-    Weights that bound what unlikely actions with a negative advantage do.
+    Weights that bound the effect of unlikely actions with a negative advantage.
 
     The gradient of log pi grows without end as pi vanishes, and PPO's clip doesn't hold it where the
     advantage is negative: such rows of the expert's count by :func:`~nlf_sb3.losses.policy_shaping_weight`.
 
     :param advantages: As the policy loss takes them, ``[K]``
     :param log_relative: log-density relative to the mode (:func:`~nlf_sb3.distributions.log_relative_density`), ``[K]``
-    :param is_expert: Whose actions the expert chose, ``[K]``
+    :param is_expert: Whether the expert chose the action, ``[K]``
     :return: ``[K]``
     """
     return th.where((advantages < 0) & is_expert, policy_shaping_weight(log_relative), th.ones_like(advantages))

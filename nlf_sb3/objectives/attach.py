@@ -64,7 +64,7 @@ def attached_loss(
     ``scale * policy loss + extra loss`` (entropy and value terms as they are).
 
     SB3's ``train()`` reaches the policy's gradients only through that method, which is replaced on the
-    instance for the time being. What ``train()`` logs as its loss doesn't contain the extra one.
+    instance for the time being. The loss that ``train()`` logs doesn't contain the extra one.
 
     :param policy: The policy in training
     :param take_batch: Returns the minibatch being evaluated

@@ -1,4 +1,4 @@
-"""Auxiliary losses: what shapes the policy beside its objective, on the minibatches that train it."""
+"""Auxiliary losses: they shape the policy beside its objective, on the same minibatches."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class AuxiliaryLoss(Protocol):
     Maps a model and a minibatch, whose forward pass ``model.policy`` has just made, to a loss.
 
     ``batch.distribution`` is the policy's of that minibatch, and has to stay so (SB3's policies refill one object at each
-    forward pass); ``batch.observations`` and ``batch.actions`` are what the policy was given. The loss is a scalar with a
+    forward pass); ``batch.observations`` and ``batch.actions`` are the policy's inputs. The loss is a scalar with a
     graph, its coefficient in it, or None where there is nothing to learn.
     """
 

@@ -1,4 +1,4 @@
-"""What a policy says of a minibatch, with the distribution that it made of it: policies may build their own."""
+"""A policy's answers on a minibatch, with the distribution behind them: policies may build their own."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from nlf_sb3.errors import FeedbackError
 _MAKER = "_get_action_dist_from_latent"
 """The method in which SB3's and sb3-contrib's policies make a distribution."""
 _UNFILLED = (AttributeError, IndexError, NotImplementedError, RuntimeError, TypeError, ValueError)
-"""What a distribution raises that holds nothing yet, or other rows."""
+"""Errors of a distribution that holds nothing yet, or other rows."""
 
 
 class Evaluated(NamedTuple):
     """
-    What ``policy.evaluate_actions`` returned, and from which distribution.
+    The output of ``policy.evaluate_actions``, and the distribution that it comes from.
 
     :param values: V(s), as the policy puts them out
     :param log_prob: log pi(a | s), ``[n]``
@@ -43,7 +43,7 @@ class Evaluator:
     log-probabilities are the policy's.
 
     :param policy: The policy
-    :param evaluate_actions: Its ``evaluate_actions``, as it is when nobody watches it
+    :param evaluate_actions: Its ``evaluate_actions``, as it is outside an update
     """
 
     def __init__(self, policy: Any, evaluate_actions: Callable[..., Any]) -> None:
@@ -58,7 +58,7 @@ class Evaluator:
         :param actions: As the policy takes them
         :param args: More of ``evaluate_actions``, as a recurrent policy takes them
         :param kwargs: Likewise
-        :return: What the policy says
+        :return: The policy's answers
         :raises FeedbackError: If it isn't one log-probability for each row, or no distribution is known that has them
         """
         made: list[Any] = []
@@ -98,7 +98,7 @@ class Evaluator:
         )
 
     def _agrees_without_noise(self, observations: Any, actions: th.Tensor, kwargs: Any) -> bool:
-        """Whether ``get_distribution`` is what the policy evaluates by, but for dropout and the like."""
+        """Whether the policy evaluates by ``get_distribution``, apart from dropout and other noise."""
         policy = self._policy
         if not policy.training:
             return False

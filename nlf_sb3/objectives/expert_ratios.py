@@ -44,12 +44,12 @@ class _AtRatioOne(th.autograd.Function):
 
 class ExpertRatios(NamedTuple):
     """
-    What an algorithm that trains on probability ratios needs to know of an expert's rows in its rollout.
+    The expert's rows in a rollout, for an algorithm that trains on probability ratios.
 
     Its own loss sees them at a ratio of 1: exp would overflow at actions that the policy becomes much likelier to take, and
     its estimate of the KL divergence, which may end an update, is one of the agent's own actions.
 
-    :param is_experts: Whether somebody else acted, by flat index, ``[n_steps * n_envs]``
+    :param is_experts: Whether an expert acted, by flat index, ``[n_steps * n_envs]``
     :param old_log_prob: log pi_old(a | s) of these rows, anything in others, ``[n_steps * n_envs]``
     :param policy_losses: The algorithm's loss with bounded ratios, row by row
     """
@@ -62,7 +62,7 @@ class ExpertRatios(NamedTuple):
         """
         :param log_prob: log pi(a | s) as the policy puts them out, ``[n]``
         :param batch: The minibatch, B rows
-        :return: What the algorithm's own loss shall see, ``[n]``
+        :return: The log-probabilities that the algorithm's own loss gets, ``[n]``
         """
         places = self.places(batch)
         if not len(places):

@@ -1,4 +1,4 @@
-"""The imitation term of a rollout: what each minibatch adds for its labelled rows and for demonstrations."""
+"""The imitation term of a rollout: the loss of labelled rows and demonstrations in each minibatch."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class ImitationTerm:
     """
     L_IL of one rollout, minibatch by minibatch (:func:`nlf_sb3.losses.minibatch_imitation_loss`).
 
-    A row with a label of its own is imitated by its log-likelihood; other rows by the analytic KL where
+    A row with a label is imitated by its log-likelihood, other rows by the analytic KL where
     the expert's distribution is given.
 
     :param policy: The policy in training
@@ -224,7 +224,7 @@ class ImitationTerm:
 
 
 class _Part(NamedTuple):
-    """What the labelled rows of one source add: their loss, and its derivatives times the factor asked for."""
+    """The loss of the labelled rows of one source, and its derivatives times the factor asked for."""
 
     loss: float
     cotangents: Cotangents

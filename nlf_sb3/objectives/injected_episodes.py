@@ -28,7 +28,7 @@ Prefix = list[np.ndarray]
 
 class Bootstrap(NamedTuple):
     """
-    What a return starts from where its episode was truncated or cut.
+    The value that a return starts from where its episode was truncated or cut.
 
     :param has_critic: Whether there is a value function
     :param at_time_limit: Whether it is asked at a time limit too
@@ -52,7 +52,7 @@ def episode_rows(
     :param segments: Injected episodes, each with its prefix
     :param make_rows: Makes rows for the policy
     :param gamma: Discount factor
-    :param bootstrap: What a return starts from
+    :param bootstrap: The value that a return starts from
     :return: All rows of all episodes, one after another, K of them, and their returns-to-go, ``[K]``
     """
     episodes = [segment for segment, _ in segments]
@@ -83,7 +83,7 @@ def experts_steps(policy: ActorCriticPolicy, env: VecEnv, segments: list[ExpertS
     :param policy: The policy
     :param env: The learner's environment; its normalisation statistics are applied and left alone
     :param segments: Injected episodes, each with a step of the expert's
-    :return: The expert's own steps, as samples of what it does, of weight 1
+    :return: The expert's own steps, as samples of its actions, of weight 1
     """
     observed = [
         rows_from(episode_to_policy_observations(env, segment.observations), segment.fork_step) for segment in segments
@@ -116,7 +116,7 @@ def expert_log_probs(segments: list[ExpertSegment]) -> np.ndarray:
 
 def _policy_actions(policy: ActorCriticPolicy, segment: ExpertSegment, prefix: Prefix) -> th.Tensor:
     """One episode's actions as the policy proposes them."""
-    # The environment saw the prefix clipped; the log-probability belongs to what the policy proposed.
+    # The environment saw the prefix clipped; the log-probability belongs to the policy's proposal.
     parts = [policy_tensor(policy, np.stack(prefix))] if prefix else []
     if segment.fork_step < len(segment):
         parts.append(env_to_policy_tensor(policy, segment.actions[segment.fork_step :]))

@@ -78,7 +78,7 @@ def build_injected_rows(
 
 class InjectionTerm:
     """
-    What a minibatch adds for its share of a rollout's injected rows.
+    The loss of a minibatch's share of a rollout's injected rows.
 
     :param rows: All injected rows
     :param policy_losses: The algorithm's own policy loss, row by row

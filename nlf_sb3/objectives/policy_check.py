@@ -111,7 +111,7 @@ def _try(model: Any, observations: Any, actions: th.Tensor) -> None:
 
 
 def _known_family(distribution: Any) -> Any:
-    """The same, as an expert's; one whose insides are unknown has none."""
+    """The same, as an expert's; one of an unknown family has none."""
     return getattr(distribution, "whole", distribution)
 
 

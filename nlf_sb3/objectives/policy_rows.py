@@ -14,7 +14,7 @@ from nlf_sb3.observations import ObservationRows, dealing_order, index_observati
 
 class Evaluation(NamedTuple):
     """
-    What a policy says of k rows.
+    A policy's answers on k rows.
 
     :param values: V(s), ``[k]``
     :param log_prob: log pi(a | s), ``[k]``
@@ -64,7 +64,7 @@ class PolicyRows:
     def evaluate(self, chosen: np.ndarray) -> Evaluation:
         """
         :param chosen: Indices of rows, neighbours in :meth:`order`, ``[k]``
-        :return: What the policy says of them
+        :return: The policy's answers on them
         """
         masks = {} if self.action_masks is None else {"action_masks": self.action_masks[chosen]}
         said = self._evaluate(index_observations(self.observations, chosen), self.actions[chosen], **masks)
@@ -74,13 +74,13 @@ class PolicyRows:
         return Evaluator(self._policy, self._evaluate_actions)(*args, **kwargs)
 
     def evaluate_all(self) -> Evaluation:
-        """What the policy says of all rows."""
+        """The policy's answers on all rows."""
         return self.evaluate(np.arange(len(self)))
 
     def value_after(self, row: int, observations: Any) -> float:
         """
         :param row: Index of a row
-        :param observations: What was observed after it, in the policy's scale, ``[1, *obs_shape]`` or a dict of such
+        :param observations: The observation after it, in the policy's scale, ``[1, *obs_shape]`` or a dict of such
         :return: V of that state
         """
         with th.no_grad():
@@ -121,7 +121,7 @@ def observations_as_rows(policy: Any, observations: Any) -> Any:
     """
     :param policy: The policy
     :param observations: In the policy's scale, ``[K, *obs_shape]`` or a dict of such
-    :return: Tensors in the shape in which rollout buffers hold them: Discrete observations have a column of their own there
+    :return: Tensors in the shape in which rollout buffers hold them: Discrete observations have one more column there
     """
     if isinstance(observations, ObservationRows):
         return observations

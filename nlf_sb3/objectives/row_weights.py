@@ -17,7 +17,7 @@ WeightKind = Literal["none", "importance", "shaping", "shaping_negative"]
 
 class ExpertWeights(NamedTuple):
     """
-    How the rows are weighted whose actions the expert chose; the agent's own count 1.
+    Weights of the rows in which the expert chose the action. The agent's rows have the weight 1.
 
     :param kind: ``"none"``: 1. ``"importance"``: min(c, pi / pi_E)
         (:func:`~nlf_sb3.losses.truncated_importance_weight`). ``"shaping"``: p / (p + 0.1), p the density relative to the
@@ -50,7 +50,7 @@ class ExpertWeights(NamedTuple):
     ) -> th.Tensor:
         """
         :param advantages: As the policy loss takes them, ``[K]``
-        :param is_expert: Whose actions the expert chose, ``[K]``
+        :param is_expert: Whether the expert chose the action, ``[K]``
         :param log_prob: log pi_old(a | s), ``[K]``
         :param expert_log_prob: log pi_E(a | s) in the policy's scale, ``[K]``, anything in the agent's rows; for
             ``needs_expert``
@@ -106,7 +106,7 @@ def check_expert_log_probs(log_probs: Any, n_rows: int, what: str) -> None:
     """
     :param log_probs: log pi_E of an expert's actions, which should be ``[n_rows]``
     :param n_rows: Number of its actions
-    :param what: What they came with, for the message
+    :param what: Their source, for the message
     :raises FeedbackError: If there are none, or they aren't finite
     """
     if log_probs is None:

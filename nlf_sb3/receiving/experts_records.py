@@ -48,7 +48,7 @@ class ExpertRecords:
     def add_executed(self, env: int, takeover: Takeover) -> None:
         """
         :param env: Index of the environment
-        :param takeover: What the expert did there in the agent's place
+        :param takeover: The expert's action there in the agent's place
         :raises FeedbackError: For a bad action. ``on_error="skip"`` can't help: the row would pass for the agent's own.
         """
         model, log_prob = self._model, takeover.log_prob

@@ -43,7 +43,7 @@ class LateLabels:
 
     def note_step(self, observations: Any, action_masks: np.ndarray | None) -> None:
         """
-        :param observations: What the policy acted in, ``[n_envs, *obs_shape]`` or a dict of such
+        :param observations: The states that the policy acted in, ``[n_envs, *obs_shape]`` or a dict of such
         :param action_masks: The choices that were allowed, ``[n_envs, n_choices]``; None without masks
         """
         if self._recent is not None:

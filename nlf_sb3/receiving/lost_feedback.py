@@ -1,4 +1,4 @@
-"""What a training's first rollout was promised or given, and nothing learns from."""
+"""Warn about feedback in the first rollout that no loss uses."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ def lost_feedback(
     :param statistics: Of the rollout
     :param is_promised: Whether an environment has a FeedbackWrapper
     :param why_none: Why no feedback came, where none did
-    :param has_interpreter: Whether somebody reads words
+    :param has_interpreter: Whether there is an interpreter
     :param has_other_use: Whether there are labels beside the words, or auxiliary losses
     :param acts_by_tokens: Whether the policy is a language model, of whose actions no interpreter knows names
-    :return: What is lost and how to mend it, about "the first steps"; None if nothing is
+    :return: The loss and how to mend it, as a sentence about "the first steps"; None if nothing is lost
     """
     if is_promised and not statistics.total_records and not statistics.skipped:
         return (

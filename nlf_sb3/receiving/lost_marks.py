@@ -71,7 +71,7 @@ class LostMarks:
 
         :param env: Index of an environment
         :param info: Its info of a step
-        :param mark: What the info holds by the mark's key
+        :param mark: The info's entry by the mark's key
         :raises FeedbackError: If an expert may have acted without the learner's knowledge
         """
         if env in self._taken_over and not _has_takeovers(mark):
@@ -104,7 +104,7 @@ def _environments_with_labels(env: VecEnv) -> set[int]:
 
 
 def _where(env: VecEnv, wrapper: type[gym.Wrapper], name: str, is_meant: Any) -> set[int]:
-    """Indices of the environments whose wrapper answers so."""
+    """Indices of the environments with a wrapper that answers so."""
     return {index for index, answer in ask_wrappers(env, wrapper, name).items() if is_meant(answer)}
 
 

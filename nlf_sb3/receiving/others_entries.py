@@ -13,7 +13,7 @@ from nlf_sb3.infos import is_meant_as
 
 
 class OthersEntries:
-    """Leaves alone what others put into infos by a key of this package, and warns once for each key."""
+    """Leaves alone the entries of others by a key of this package, and warns once for each key."""
 
     def __init__(self) -> None:
         self._seen: set[str] = set()

@@ -1,4 +1,4 @@
-"""The environments' wrappers of this package, and what they promise."""
+"""The environments' wrappers of this package, and the feedback that they promise."""
 
 from __future__ import annotations
 

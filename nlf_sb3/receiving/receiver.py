@@ -39,7 +39,7 @@ class Receiver:
     :param statistics: Counts feedback
     :param add_return: Called with the return of each episode that the agent played alone
     :param steps: Compares steps
-    :param presence: Knows what the wrappers promise
+    :param presence: Knows the feedback that wrappers promise
     :param late: Takes labels that arrive after their rollout
     """
 

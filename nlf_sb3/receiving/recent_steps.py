@@ -37,7 +37,7 @@ class RecentSteps:
 
     def add(self, observations: Any, action_masks: np.ndarray | None = None) -> None:
         """
-        :param observations: What the policy acted in, ``[n_envs, *obs_shape]`` or a dict of such
+        :param observations: The states that the policy acted in, ``[n_envs, *obs_shape]`` or a dict of such
         :param action_masks: The choices that were allowed, ``[n_envs, n_choices]``; None without masks
         """
         place = self.n_steps % self._capacity
@@ -60,7 +60,7 @@ class RecentSteps:
     def observation(self, step: StepId) -> Any:
         """
         :param step: A step that the ring holds
-        :return: What the policy acted in, ``[1, *obs_shape]`` or a dict of such
+        :return: The state that the policy acted in, ``[1, *obs_shape]`` or a dict of such
         """
         at_step = index_observations(self._observations, step.step % self._capacity)
         return index_observations(at_step, slice(step.env, step.env + 1))

@@ -1,4 +1,4 @@
-"""Counts of what a rollout's feedback said, for the logger."""
+"""Counts of a rollout's feedback, for the logger."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from nlf_sb3.segments import ExpertSegment
 @dataclass
 class FeedbackStatistics:
     """
-    What came in. Rates and means go to the logger for each rollout; totals are the whole training's.
+    Counts of feedback. Rates and means go to the logger for each rollout; totals are the whole training's.
 
     A logger is dumped more rarely than rollouts end, and keeps the last value or a mean, never a sum.
     """
@@ -47,7 +47,7 @@ class FeedbackStatistics:
 
     def state_dict(self) -> dict[str, int]:
         """
-        :return: What a training that goes on has to know
+        :return: The counts that a training needs in order to go on
         """
         return {"expert_queries": self.expert_queries, "expert_steps": self.expert_steps}
 
@@ -81,7 +81,7 @@ class FeedbackStatistics:
         self.total_texts_used += n_texts
 
     def count_executed(self) -> None:
-        """Count a step in which somebody else acted."""
+        """Count a step in which an expert acted."""
         self.total_executed += 1
         self._executed += 1
 

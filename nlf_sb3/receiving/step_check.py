@@ -36,7 +36,7 @@ class TakenStep(NamedTuple):
     :param rewards: ``[n_envs]``
     :param dones: ``[n_envs]``
     :param infos: One for each environment
-    :param observations: What came back, ``[n_envs, *obs_shape]`` or a dict of such
+    :param observations: The observations after it, ``[n_envs, *obs_shape]`` or a dict of such
     """
 
     actions: Any
@@ -54,7 +54,7 @@ class StepCheck:
     expected responses also suffer from other rewards and observations, and forks from other ends.
 
     :param env: The learner's environment
-    :param as_sent: Makes of the policy's actions what the environment gets
+    :param as_sent: Maps the policy's actions to those that the environment gets
     :param is_fresh: Whether it has just been reset
     :param observations: The learner's last observations, if it was
     :param reads_text: Whether the learner makes something of texts
@@ -143,13 +143,13 @@ class StepCheck:
             mark = mark.inner
 
     def _sent_to(self, env: int, step: TakenStep) -> Any:
-        """The learner's action as it was sent. Whoever got the array itself may have changed it in place."""
+        """The learner's action as it was sent. A wrapper may have changed the array in place."""
         if self._sent is None:
             self._sent = self._as_sent(step.actions)
         return self._sent[env]
 
     def _fault_of_episode(self, env: int, step: TakenStep, mark: StepMark) -> str | None:
-        """What differs that only whole episodes of an expert's suffer from."""
+        """A difference that only whole episodes of an expert suffer from."""
         if mark.source == "fork":
             own = self._episode_steps[env]
             if own is not None and own != mark.episode_step:
@@ -219,7 +219,7 @@ class StepCheck:
 
 
 def _record_of(mark: StepMark, info: dict[str, Any]) -> Any:
-    """What an info holds that such a wrapper hands out; None if it holds nothing."""
+    """The entry that such a wrapper puts into an info; None without one."""
     if mark.source == "feedback":
         return info.get(FEEDBACK_KEY)
     return takeover_of(info) if mark.source in ("takeover", "guide") else info.get(EXPERT_SEGMENT_KEY)

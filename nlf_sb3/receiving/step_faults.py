@@ -29,8 +29,8 @@ def fault_of_end(done: bool, info: dict[str, Any], mark: StepMark) -> str | None
 
 def fault_of_reward(got: float, expected: float, mark: StepMark) -> str | None:
     """
-    :param got: What the learner got
-    :param expected: What it should have got
+    :param got: The learner's value
+    :param expected: The value that it should have
     :param mark: The mark of a wrapper that hands out whole episodes
     :return: How they differ, if they do
     """
@@ -64,7 +64,7 @@ def is_same(received: Any, sent: Any, margin: float = _MARGIN) -> bool:
     :param margin: How far apart they may be, beside rounding
     :return: Whether they are the same up to that
     """
-    if isinstance(received, np.integer) and received == sent:  # as it is at nearly every step, as is what follows
+    if isinstance(received, np.integer) and received == sent:  # the common case, as are those below
         return True
     first, second = np.asarray(received), np.asarray(sent)
     if first.tobytes() == second.tobytes():
@@ -81,7 +81,7 @@ def _is_close(first: np.ndarray, second: np.ndarray, margin: float) -> bool:
 def margin_of(space: spaces.Space) -> float:
     """
     :param space: An action space
-    :return: What a rescaling to the same bounds may add to an action in rounding
+    :return: The rounding error that a rescaling to the same bounds may add to an action
     """
     if not isinstance(space, spaces.Box):
         return _MARGIN

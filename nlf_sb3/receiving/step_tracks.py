@@ -65,12 +65,12 @@ class StepTrack:
     def is_stale(self, mark: StepMark, record: Any) -> bool:
         """
         :param mark: The wrapper's mark of a step
-        :param record: What the step's info holds of what it hands out; None if nothing
+        :param record: The entry that it put into the step's info; None without one
         :return: Whether the wrapper gave that at an earlier step
         """
         if mark.given:
             self._given = record
-        # A wrapper around may give feedback of its own.
+        # A wrapper around may give feedback too.
         return record is not None and not mark.given and (mark.source != "feedback" or bool(record == self._given))
 
     def steps_ago(self, steps: int) -> int:

@@ -1,4 +1,4 @@
-"""Refuse wrappers whose spaces or types show that they turn an expert's actions or episodes into others."""
+"""Refuse wrappers if a space or type shows that they turn an expert's actions or episodes into others."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def check_wrapper_order(env: VecEnv, *, is_told_actions: bool, pays_segments: bo
     Raise if a space of a wrapper, or around forks its type, shows that it changes what one of ours, or an expert, hands out.
 
     Labels and takeovers are actions of the environment that our wrapper sees; a forked episode is one of it. An expert and
-    demonstrations act in the environments' own space. Wrappers with another space must be inside. What they do to a step in
+    demonstrations act in the environments' own space. Wrappers with another space must be inside. Changes of a step in
     the same spaces, :class:`~nlf_sb3.receiving.step_check.StepCheck` sees.
 
     :param env: The learner's environment
