@@ -121,7 +121,7 @@ def injected(action: str, mode: str = "fork", expert: Any = None, **settings: An
 
 
 def names_of(action: str) -> ActionNames:
-    """What people call the actions of a walk."""
+    """Names of the actions of a walk."""
     space = Walk(action).action_space
     if action == "discrete":
         return ActionNames(space, [Dimension("push", low="left", high="right")])

@@ -1,4 +1,4 @@
-"""What a trained model is compared by: digests of its numbers, and the values that it logged."""
+"""The record of a trained model: digests of its numbers, and the values that it logged."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def run_case(name: str) -> dict[str, Any]:
 
 
 def machine() -> dict[str, str]:
-    """What bits depend on beside the code."""
+    """The machine and versions, on which bits depend too."""
     lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
     processor = next((line.partition(": ")[2] for line in lines if line.startswith("model name")), platform.processor())
     versions = {
