@@ -37,7 +37,7 @@ def sentences(cls: type[Any]) -> dict[str, str]:
 def table(cls: type[Any]) -> str:
     """
     :param cls: A class
-    :return: The table of its own keyword arguments or fields, in Markdown
+    :return: The table of its keyword arguments or fields, in Markdown
     :raises ValueError: If its docstring lacks one of them
     """
     signature = inspect.signature(cls).parameters.values()

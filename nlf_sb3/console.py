@@ -14,7 +14,7 @@ MAX_CHARS = 20_000
 """Most characters of an answer: as many as a file of records takes."""
 _BYTES_PER_CHAR = 4
 _INVISIBLE = ("Cc", "Cf", "Zl", "Zp", "Zs")
-"""Categories of characters that nobody sees: a line of them alone is empty."""
+"""Categories of invisible characters: a line of them alone is empty."""
 _JOINERS = "\u200c\u200d"
 """Invisible, and parts of ordinary letters and emoji."""
 
